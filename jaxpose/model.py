@@ -179,7 +179,7 @@ def meant(name: str, value: Any) -> Any:
     if name == "key" and isinstance(value, int):
         return jax.random.key(value)
     if name == "model" and isinstance(value, str):
-        return _named(value)
+        return load(value) if value.endswith(".safetensors") else _bundled(value)  # a file may change
     value = np.asarray(value, np.float32) if isinstance(value, list) else value
     return Camera(value) if name == "camera" and isinstance(value, jax.Array | np.ndarray) else value
 
@@ -236,7 +236,7 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT_MODEL) -> Model:
     return _load(path)
 
 
-_named = functools.cache(load)
+_bundled = functools.cache(load)
 
 
 @reader("model")

@@ -71,44 +71,49 @@ def _wrong(source: Source) -> Iterator[tuple[str, Source]]:
 
 def verdict(model: released.Model, options: Options) -> Iterator[Item]:
     """A row for each source and what is wrong with it, and one for all that is right."""
-    tuned = "the limits on val_frames; the clips and the walker were looked at"
+    tuned = "the limits on val_frames, after a look at out_frames, the clips and the walker"
     yield Table(f"{model.spec.name}, {options.hypotheses} hypotheses", "intrinsics", tuned, _COLUMNS)
-    right: list[np.ndarray] = []
+    right: list[tuple[np.ndarray, np.ndarray]] = []  # which poses are in doubt, and which results
     for source in _sources(options.stride):
         for name, given in _wrong(source):
             if not options.wants(name):
                 continue
-            values, doubtful = _judged(model, given, options)
-            right += [doubtful] if name.endswith("right") else []
+            values, *doubts = _judged(model, given, options)
+            right += [(doubts[0], doubts[1])] if name.endswith("right") else []
             yield Row(name, values)
     if right and options.wants("all that is right"):
-        told = np.concatenate(right)
-        yield Row("all that is right", {"num": len(told), "in_doubt": float(told.mean()), "doubtful": 0.0, "why": []})
+        poses, results = (np.concatenate(x) for x in zip(*right, strict=True))
+        shares = {"in_doubt": float(poses.mean()), "doubtful": float(results.mean())}
+        yield Row("all that is right", {"num": len(poses), **shares, "why": []})
 
 
-def _judged(model: released.Model, source: Source, options: Options) -> tuple[dict[str, object], np.ndarray]:
-    """The figures of a source and which of its poses are in doubt."""
+def _judged(
+    model: released.Model, source: Source, options: Options
+) -> tuple[dict[str, object], np.ndarray, np.ndarray]:
+    """The figures of a source, which of its poses are in doubt, and which of its results."""
     sure = rescaled(source.confidence) if source.skeleton == COCO_17 else source.confidence
-    seen = [np.array(x) for x in convert_joints(jnp.asarray(source.xy), jnp.asarray(sure), source.skeleton, H36M_17)]
+    detected = [
+        np.array(x) for x in convert_joints(jnp.asarray(source.xy), jnp.asarray(sure), source.skeleton, H36M_17)
+    ]
     parts, clips = [], np.unique(source.clip)
     for rows in np.array_split(np.arange(len(source.xy)), -(-len(source.xy) // _BLOCK)):
         camera = Camera(source.intrinsics[rows].astype(np.float32))
         key = jax.random.key(options.seed)
-        xy, trust = (x[rows].astype(np.float32) for x in seen)
+        xy, trust = (x[rows].astype(np.float32) for x in detected)
         parts.append(lift(key, model, xy, trust, camera=camera, num_hypotheses=options.hypotheses))
     fields = {name: np.concatenate([getattr(p, name) for p in parts], axis) for name, axis in _AXES.items()}
     judge = parts[0].judge
-    doubtful, told, why = np.zeros(len(source.xy), bool), [], set[str]()
+    doubtful, results, why = np.zeros(len(source.xy), bool), [], set[str]()
     for clip in clips:
         rows = np.flatnonzero(source.clip == clip)
-        own = Hypotheses(**{k: np.take(x, rows, _AXES[k]) for k, x in fields.items()}, judge=judge)  # type: ignore[arg-type]
+        part = Hypotheses(**{k: np.take(x, rows, _AXES[k]) for k, x in fields.items()}, judge=judge)  # type: ignore[arg-type]
         given = {"keypoints": source.xy[rows], "confidence": source.confidence[rows]}
-        found = summary(own, **given, camera=Camera(source.intrinsics[rows]), skeleton=source.skeleton)
-        doubtful[rows] = found.doubtful
-        told.append(not found.reliable)
-        why |= {name for name, x in found.doubts.items() if x.mean() > 0.1}
-    values = {"num": len(doubtful), "in_doubt": float(doubtful.mean()), "doubtful": float(np.mean(told))}
-    return values | {"why": sorted(why) if len(clips) < 100 else []}, doubtful
+        judged = summary(part, **given, camera=Camera(source.intrinsics[rows]), skeleton=source.skeleton)
+        doubtful[rows] = judged.doubtful
+        results.append(not judged.reliable)
+        why |= {name for name, x in judged.doubts.items() if x.mean() > 0.1}
+    values = {"num": len(doubtful), "in_doubt": float(doubtful.mean()), "doubtful": float(np.mean(results))}
+    return values | {"why": sorted(why) if len(clips) < 100 else []}, doubtful, np.array(results)
 
 
 _AXES = {"samples": 1, "mean": 0, "covariance": 0, "radius_90": 0, "weights": 1, "root": 1}

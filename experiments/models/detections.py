@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.rendered import shards
-from jaxpose.app.commands.detections import MIN_VISIBLE
 from jaxpose.examples.detections import Detections
 from jaxpose.geometry.camera import normalise
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import H36M_17, MEDIAPIPE_33
 from jaxpose.io.assumed import rescaled
+from jaxpose.tasks.lift import LEAST_JOINTS
 
 _LEAST = 0.1  # confidence of a landmark, of `--min-confidence`
 
@@ -29,7 +29,7 @@ def load_detections(folder: str, detectors: tuple[str, ...], split: str = "train
     trusted = np.where(visibility >= _LEAST, visibility, 0)
     sure = np.stack([rescaled(trusted[:, i]) for i in range(len(detectors))], 1) if len(kept) else trusted
     xy, confidence = convert_joints(jnp.asarray(xy_px), jnp.asarray(sure), MEDIAPIPE_33, H36M_17)
-    rows = np.flatnonzero(((np.asarray(confidence) > 0).sum(-1) >= MIN_VISIBLE).all(1))
+    rows = np.flatnonzero(((np.asarray(confidence) > 0).sum(-1) >= LEAST_JOINTS).all(1))
     if not len(rows):
         raise ValueError(f"config.data.detections: {folder} has no frame that {', '.join(detectors)} read")
     plane = normalise(jnp.asarray(data["intrinsics"][kept])[:, None], xy)

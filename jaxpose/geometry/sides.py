@@ -14,6 +14,7 @@ import itertools
 import numpy as np
 
 from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.geometry.windows import rows_of_people
 
 _APART = 0.06  # of the person's extent, offsets that tell a side; shoulders seen from the front are 0.2 apart
 _TURNED = -0.5  # cosine of d_f and d_f-1; of a person who turns, 30 frames a second, it is above 0.9 where d is large
@@ -38,9 +39,7 @@ def exchanged(
     """
     left, right = list(skeleton.left), list(skeleton.right)
     wrong, seconds = np.zeros(len(xy), bool), np.asarray(frame) / (fps or _RATE)
-    for who in np.unique(person):
-        rows = np.flatnonzero(person == who)
-        rows = rows[np.argsort(seconds[rows], kind="stable")]
+    for _, rows in rows_of_people(person, seconds):
         known = np.minimum(confidence[rows][:, left], confidence[rows][:, right]) >= _SURE
         offset = np.where(known[..., None], xy[rows][:, left] - xy[rows][:, right], 0) / _extent(xy, confidence, rows)
         both = (known[1:] & known[:-1])[..., None]

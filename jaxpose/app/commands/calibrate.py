@@ -75,7 +75,7 @@ def calibrate(options: Calibrate) -> Iterator[str]:
     for name, fit in (joints | quantities).items():
         held = f"{fit.held[1]:.0%} hold ({fit.held[0]:.0%} to {fit.held[2]:.0%})"
         yield f"{name}: factor {fit.factor:.2f}; with {left} left out {held}"
-    entries: dict[str, Any] = {"kind": KIND, "level": LEVEL, "said": promise, "blocks": blocks, "people": people}
+    entries: dict[str, Any] = {"kind": KIND, "level": LEVEL, "promise": promise, "blocks": blocks, "people": people}
     for group, fits in (("joints", joints), ("quantities", quantities)):
         known = {name: [round(x, 4) if np.isfinite(x) else None for x in fit.held] for name, fit in fits.items()}
         entries[group] = {n: {"factor": round(fit.factor, 4), "left_out": known[n]} for n, fit in fits.items()}
@@ -116,8 +116,8 @@ def _paired(options: Calibrate, given: Path, path: Path, number: int) -> Generat
             f"{result.frame.min()} to {result.frame.max()}"
         )
     joints, samples = truth.joints[others].astype(np.float64), result.samples[:, rows].astype(np.float64)
-    data, said = turned(samples, joints, str(path))
-    yield said
+    data, line = turned(samples, joints, str(path))
+    yield line
     person = 1_000_000 * number + np.unique(result.person[rows], return_inverse=True)[1]
     time = np.floor((result.frame[rows] - result.frame.min()) / fps / options.block).astype(np.int64)
     return Scored(*data, 10_000_000 * person.astype(np.int64) + time, person)
@@ -129,18 +129,19 @@ def turned(samples: np.ndarray, joints: np.ndarray, where: str) -> tuple[tuple[n
     ValueError for joints without hips, and where they are far from the samples'.
     """
     joints, samples = joints - joints[:, :1], samples - samples[:, :, :1]
+    from scipy.spatial.transform import Rotation  # here, so that no other command loads it
+
     known, mean = np.isfinite(joints).all(-1), samples.mean(0)
     if not known[:, 1:].any():
         raise ValueError(f"{where}: no hip in any frame; needed both hips, about which joints are compared")
-    u, _, vt = np.linalg.svd(np.einsum("nji,njk->ik", np.where(known[..., None], joints, 0), mean))
-    turn = vt.T @ np.diag([1, 1, np.linalg.det(vt.T @ u.T)]) @ u.T
-    joints = joints @ turn.T
+    turn, _ = Rotation.align_vectors(mean[known], joints[known])
+    joints = turn.apply(joints.reshape(-1, 3)).reshape(joints.shape)
     away = float(np.nanmedian(np.linalg.norm(joints - mean, axis=-1)[:, 1:]))
     if away > _FARTHEST:
         needed = "needed the same person, moments and unit"
         raise ValueError(f"{where}: joints lie {away:.2f} m from the result's in the median, once turned; {needed}")
-    degrees = np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
-    words = f"turned by {degrees:.0f} degrees to the result; its joints lie {1000 * away:.0f} mm away in the median"
+    words = f"turned by {np.degrees(turn.magnitude()):.0f} degrees to the result; its joints lie {1000 * away:.0f} mm"
+    words += " away in the median"
     return (samples, joints), f"{where}: {len(joints)} frames in common, {words}"
 
 

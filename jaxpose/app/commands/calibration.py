@@ -8,11 +8,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.geometry.skeleton import H36M_17, Skeleton
 from jaxpose.io.results import Result
 from jaxpose.reading import opened
+from jaxpose.tasks import draw
 from jaxpose.tasks.blocks import Drawn
 
 KIND = "jaxpose calibration"
@@ -34,11 +36,9 @@ def applied(path: Path | None, drawn: Drawn, skeleton: Skeleton) -> dict[str, An
         raise ValueError(f"--calibrated: is for joints of {H36M_17.name}, and the model has those of {skeleton.name}")
     factors = read_calibration(path)
     samples = spread(drawn["samples"], factors["joints"]).astype(np.float32)
-    away = samples - samples.mean(0)
-    covariance = np.einsum("hnji,hnjk->njik", away, away) / max(len(away) - 1, 1)
-    radius = np.quantile(np.linalg.norm(away, axis=-1), LEVEL, axis=0)
+    _, covariance, radius, _ = map(np.asarray, draw.spread(jnp.asarray(samples)))
     named = {group: {n: {"factor": f} for n, f in of.items()} for group, of in factors.items()}
-    fields = {"samples": samples, "covariance": covariance, "radius_90": radius.astype(np.float32)}
+    fields = {"samples": samples, "covariance": covariance, "radius_90": radius}
     return fields | {"calibration": np.array(json.dumps({"kind": KIND} | named))}
 
 

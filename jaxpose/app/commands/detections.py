@@ -29,9 +29,10 @@ from jaxpose.io.multiview import MultiView, read_multiview
 from jaxpose.io.tracking import link
 from jaxpose.io.tracks import are_images
 from jaxpose.originals.datasets.gmm import first_peak, holds_gmm, read_clip
+from jaxpose.tasks.lift import LEAST_JOINTS
 from jaxpose.tasks.lift_video import Seen
 
-MIN_VISIBLE, _LISTED = 4, 12
+_LISTED = 12  # frames that a line names
 _convert = jax.jit(convert_joints, static_argnames=("source", "target"))
 
 
@@ -105,7 +106,7 @@ def read_detections(
     trusted = rescaled(np.where(kp.confidence >= given.min_confidence, kp.confidence, 0))
     xy, confidence = jax.device_get(_convert(kp.xy, trusted, source=kp.skeleton, target=target))
     confidence = np.where(hide(len(xy)), 0, confidence) if hide else confidence
-    least = len(target.joints) if whole else MIN_VISIBLE
+    least = len(target.joints) if whole else LEAST_JOINTS
     visible = (confidence > 0).sum(-1)
     rows = visible >= least
     if not rows.any():

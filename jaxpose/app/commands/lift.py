@@ -70,9 +70,8 @@ def lift(options: Lift, name: str) -> Generator[str, None, Outcome]:
     model = models.load_model(output, command="lift", no_prior=True)
     worlds.check(options.world)
     _check(model, options)
-    if options.keypoints.calibration is not None and clips.holds_frames(
-        options.input
-    ):  # whose faults are found before people are
+    # faults of a calibration are reported before people are looked for
+    if options.keypoints.calibration is not None and clips.holds_frames(options.input):
         where = (options.keypoints.calibration, options.keypoints.calibration_unit, options.keypoints.camera_name)
         one_camera(*where, options.input)
     file = yield from clips.keypoints_of(options.input, options.video, output.out, name)

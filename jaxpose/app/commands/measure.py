@@ -15,10 +15,10 @@ from jaxpose.app.commands.report import Outcome, command
 from jaxpose.app.commands.values import Output
 from jaxpose.geometry import measures
 from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.geometry.windows import rows_of_people
 from jaxpose.io.arrays import source_of
 from jaxpose.io.measured import Bands, write_bands, write_mot
 from jaxpose.io.results import Result, read_result
-from jaxpose.io.tracks import are_motions
 from jaxpose.tasks.measure import OF_CLIPS, USUAL, Measured
 from jaxpose.tasks.measure import measure as measure_poses
 
@@ -26,10 +26,7 @@ NOT_DEFINED = (
     "not defined by 17 joints: rotations about the long axes of thigh, upper arm and forearm; abduction of knee and "
     "elbow; ankle and wrist; tilt of the pelvis against its own landmarks; scapula"
 )
-SINGLE = (
-    "hypotheses were drawn for each frame by itself: ranges of motion and speeds come out too large; use those of "
-    "`jaxpose lift --smooth` or `--model motion17`"
-)
+OVER_TIME = "speeds and ranges of motion come out too large, and few of their intervals hold (docs/measuring.md)"
 _SHARES = (0.5, 0.25, 0.75, 0.05, 0.95)
 
 
@@ -42,20 +39,18 @@ def measure(options: Measure, name: str) -> Generator[str, None, Outcome]:
     seconds = None if fps is None else result.frame / fps
     if seconds is None and (options.neutral is not None or options.mot):
         raise ValueError(f"--{'mot' if options.mot else 'neutral'}: {options.input} has no frame rate; needed --fps")
-    people = {int(who): np.flatnonzero(result.person == who) for who in np.unique(result.person)}
-    people = {who: rows[np.argsort(result.frame[rows], kind="stable")] for who, rows in people.items()}
+    people = dict(rows_of_people(result.person, result.frame))
     parts = {who: _of_person(options, result, rows, seconds) for who, rows in people.items()}
     bands = _joined(parts, people, result, seconds, factors)
     yield f"{len(result.mean)} poses of {len(people)} people; {NOT_DEFINED}"
-    motions = all(are_motions(result.samples[:, rows]) for rows in people.values())
-    if seconds is not None and not motions:
-        yield SINGLE
+    if any(one.values.ndim == 1 for part in parts.values() for one in part.values()):
+        yield OVER_TIME
     options.out.mkdir(parents=True, exist_ok=True)
     yield f"wrote {write_bands(options.out / f'{name}.csv', bands)}"
     yield from _written_of_people(options, name, bands)
     entries = {str(who): _summary(part, factors) for who, part in parts.items()}
     summary: dict[str, Any] = {"num_poses": len(result.mean), "num_hypotheses": len(result.samples), "fps": fps}
-    summary |= {"neutral": options.neutral, "calibrated": bool(factors), "not_defined": NOT_DEFINED, "motions": motions}
+    summary |= {"neutral": options.neutral, "calibrated": bool(factors), "not_defined": NOT_DEFINED}
     summary["quantities"] = {n: {"unit": u, "factor": _factor(n, factors)} for n, u in zip(*bands[:2], strict=True)}
     summary["people"] = entries
     yield from (f"person {who}: {_words(entry)}" for who, entry in entries.items())
@@ -157,11 +152,11 @@ def _words(entries: dict[str, dict[str, Any]]) -> str:
     clips = {n: e for n, e in entries.items() if "median" in e and e["median"] is not None}
     if clips:
         one = [
-            f"{n} {e['median']:g} ({e['interval_90'][0]:g} to {e['interval_90'][1]:g}) {e['unit']}"
+            f"{n} {e['median']:.3g} ({e['interval_90'][0]:.3g} to {e['interval_90'][1]:.3g}) {e['unit']}"
             for n, e in clips.items()
         ]
         return "; ".join(one)
     few = list(entries.items())[:3]
     return "; ".join(
-        f"{n} {e['lowest']:g} to {e['highest']:g} {e['unit']}, 90 % within {e['width_90']:g}" for n, e in few
+        f"{n} {e['lowest']:.3g} to {e['highest']:.3g} {e['unit']}, 90 % within {e['width_90']:.3g}" for n, e in few
     )

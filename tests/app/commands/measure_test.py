@@ -253,12 +253,9 @@ def test_bad_or_too_little_truth_is_refused_with_what_is_needed(laboratory, tmp_
             calibration.read_calibration(tmp_path / "bad.json")
 
 
-def test_hypotheses_that_are_no_motions_are_reported(knee, tmp_path, capsys):
-    """Shuffled in each frame, the hypotheses have the same intervals, and ranges that no motion has."""
-    shuffled = rng.permuted(60 + 5 * (knee - knee.mean(0)), axis=0)
-    for name, values, is_motion in (("walk", knee, True), ("frames", shuffled, False)):
-        path = write_result(tmp_path / f"{name}.npz", values)
-        run("measure", path, "--out", tmp_path / "o", "--no-pictures", "--quantities", "left_knee_flexion")
-        summary = json.loads((tmp_path / "o" / f"{name}_measured.json").read_text(encoding="utf-8"))
-        assert summary["motions"] is is_motion
-        assert ("drawn for each frame by itself" in capsys.readouterr().out) is not is_motion
+def test_what_is_over_time_is_reported_to_hold_seldom(knee, tmp_path, capsys):
+    path = write_result(tmp_path / "walk.npz", knee)
+    for given, is_over_time in (("left_knee_flexion", False), ("left_knee_flexion,stature", False), (None, True)):
+        more = () if given is None else ("--quantities", given)
+        run("measure", path, "--out", tmp_path / "o", "--no-pictures", *more)
+        assert (measure.OVER_TIME in capsys.readouterr().out) is is_over_time
