@@ -223,7 +223,7 @@ def in_order(values: Array, low: Array, high: Array) -> Array:
     """The elements `low` and `high`, which is `low` or the next, of values [H, ...] >= 0 in rising order: [2, ...].
 
     Counted from 0. The bits of such numbers are in their order, and the element is the largest v with at most `low`
-    values below. It is built bit by bit: 31 readings, where sorting takes 4 times as long (256 x 17 of 50, 2 cores).
+    values below. It is built bit by bit, by 31 readings in place of a sort.
     """
     bits = jnp.finfo(values.dtype).bits
     whole = jax.lax.bitcast_convert_type(values, jnp.dtype(f"uint{bits}"))

@@ -95,9 +95,9 @@ def test_a_conformal_factor_holds_its_level_for_another_unit(spread):
 
 
 def test_units_of_one_truth_give_the_rank_of_conformal_prediction():
-    """Of 29 the 27th, as ceil(0.9 * 30) says; 9 are the fewest, and give the largest."""
-    needed = np.random.default_rng(5).permutation(29).astype(float)
-    assert intervals.conformal_factor(needed, np.arange(29)) == 26
+    """Of 20 the 19th, as ceil(0.9 * 21) says (of 20 itself: the 18th); 9 are the fewest, and give the largest."""
+    needed = np.random.default_rng(5).permutation(20).astype(float)
+    assert intervals.conformal_factor(needed, np.arange(20)) == 18
     assert intervals.conformal_factor(needed[:9], np.arange(9)) == needed[:9].max()
     with pytest.raises(ValueError, match="needed 9 units to promise 90%, got 8"):
         intervals.conformal_factor(needed[:8], np.arange(8))
