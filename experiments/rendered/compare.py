@@ -6,11 +6,12 @@ the triangulation of the other three cameras (1 to 2 cm, 1 to 2 px of it), less 
 of networks and the movement between frames.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import pearsonr, spearmanr
 
 from experiments.evaluate import blazepose as walker
 from experiments.evaluate.blazepose import LIMBS
@@ -48,18 +49,10 @@ class Law(NamedTuple):
     own_mm: np.ndarray
 
 
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's, of pairs that are both finite; NaN of fewer than ten."""
+def correlation(a: np.ndarray, b: np.ndarray, of: Callable[..., Any] = pearsonr) -> float:
+    """Pearson's, or another one of scipy, of pairs that are both finite; NaN of fewer than ten."""
     kept = np.isfinite(a) & np.isfinite(b)
-    ranks = [np.unique(x[kept], return_inverse=True)[1] for x in (a, b)]
-    middle = [(np.cumsum(np.bincount(r)) - np.bincount(r) / 2)[r] for r in ranks]
-    return correlation(middle[0], middle[1])
-
-
-def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's, of pairs that are both finite; NaN of fewer than ten."""
-    kept = np.isfinite(a) & np.isfinite(b)
-    return float(np.corrcoef(a[kept], b[kept])[0, 1]) if kept.sum() > 10 else float("nan")
+    return float(of(a[kept], b[kept]).statistic) if kept.sum() > 10 else float("nan")
 
 
 def quantile(x: np.ndarray, q: float) -> float:
@@ -80,7 +73,9 @@ def figures(law: Law) -> dict[str, float]:
     result["correlation over 1/30 s"] = correlation(law.error[later].ravel(), law.error[law.before[later]].ravel())
     for name in ("visibility", "disagreement", "movement"):
         values = getattr(law, name)
-        result[f"rank correlation with {name}"] = rank_correlation(values[:, _ENDS].ravel(), size[:, _ENDS].ravel())
+        result[f"rank correlation with {name}"] = correlation(
+            values[:, _ENDS].ravel(), size[:, _ENDS].ravel(), spearmanr
+        )
     result |= {f"disagreement, {100 * q:.0f} %, px": quantile(law.disagreement, q) for q in (0.5, 0.9)}
     result |= {f"movement, {100 * q:.0f} %, px": quantile(law.movement, q) for q in (0.5, 0.9)}
     result["visibility below 0.5, %"] = 100 * float((law.visibility < 0.5).mean())

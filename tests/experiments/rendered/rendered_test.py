@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
 
 from experiments.rendered import people, produce, scenes, shards
-from experiments.rendered.compare import rank_correlation
 from experiments.rendered.raster import Mesh, joined, render
 from jaxpose.app.detect.regions import Region
 from jaxpose.files import write_npz
@@ -104,10 +102,3 @@ def test_readings_of_shards_are_on_the_plane_with_their_evidence(tmp_path):
     assert MEDIAPIPE_33.joints[shards.LIMBS[0]] == H36M_17.joints[shards.SAME[0]]
     with pytest.raises(ValueError, match="val: no shard"):
         shards.load(tmp_path, "val")
-
-
-def test_rank_correlation_is_spearmans():
-    a, b = np.random.default_rng(0).integers(0, 9, (2, 200)).astype(float)
-    a[3] = np.nan
-    kept = np.isfinite(a)
-    assert rank_correlation(a, b + a) == pytest.approx(spearmanr(a[kept], (a + b)[kept]).statistic)
