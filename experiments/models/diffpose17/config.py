@@ -59,6 +59,7 @@ def get_config(stage: str = "") -> ConfigDict:
             "train": training(  # init, of stage "diffusion": the export of stage "encoder"
                 steps=11_500 if is_encoder else 10_850,
                 batch_size=256 if is_encoder else 128,
+                denoiser="",  # a whole model whose denoiser goes on
                 accumulate=4,
                 learning_rate=1e-3,
                 warmup_steps=300,

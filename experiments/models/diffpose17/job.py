@@ -10,7 +10,8 @@ With 0 it is the encoder's one Gaussian, now and then a narrower one beside it, 
 
 The export of the first stage is a model without a denoiser. `config.train.init` names it for the second stage; for the
 encoder of video it names the frame encoder, which is corrected. Where there is an `init`, its statistics are kept; of a
-whole model (`diffpose17`), the denoiser goes on, and encoder, start and sampler stay.
+whole model (`diffpose17`), the denoiser goes on, and encoder, start and sampler stay. `config.train.denoiser` names a
+whole model whose denoiser goes on with the encoder of `init`, whose start is measured anew.
 """
 
 import dataclasses
@@ -107,8 +108,9 @@ def _diffusion_job(config: ConfigDict) -> Job:
         params = {"params": {"denoiser": initial.params["params"]["denoiser"]}}
     else:
         fixed["start"] = measure_start(network, fixed, data, example, config.loss.start_poses)
+        first = released.load(config.train.denoiser).params if config.train.get("denoiser") else init.params
         fresh = released.init_params(jax.random.key(config.seed), spec)["params"]
-        params = {"params": {"denoiser": init.params["params"].get("denoiser", fresh["denoiser"])}}
+        params = {"params": {"denoiser": first["params"].get("denoiser", fresh["denoiser"])}}
 
     def export(params: Any) -> released.Model:
         return released.Model(

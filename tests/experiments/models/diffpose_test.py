@@ -135,6 +135,11 @@ def test_the_diffusion_keeps_its_encoder_and_resumes_to_the_same_weights(data, e
     jax.tree.map(np.testing.assert_array_equal, before.params["params"]["frame"], whole.params["params"]["frame"])
     jax.tree.map(np.testing.assert_array_equal, before.statistics, whole.statistics)
     assert {"val/encoder_mm", "val/mean_of_20_mm", "val/ratio"} <= set(lines(tmp_path / "whole")[-1])
+    kept = [f"--config.train.denoiser={tmp_path}/whole.safetensors", "--config.train.learning_rate=0.0"]
+    code, text = train(data, tmp_path / "kept", f"{FRAME}:diffusion", *flags, *kept)
+    assert code == 0, text
+    parts = (m.params["params"]["denoiser"] for m in (whole, jaxpose.load(tmp_path / "kept.safetensors")))
+    jax.tree.map(np.testing.assert_array_equal, *parts)
 
 
 @pytest.mark.slow
