@@ -28,16 +28,19 @@ else:
         if name == "__version__":
             return importlib.import_module("importlib.metadata").version("jaxpose")
         if name == "__all__":  # what help(jaxpose) tells of
-            return importlib.import_module("jaxpose.api").__all__
+            return _offered()
         if name.startswith("_") or name == "api":
             raise AttributeError(f"module 'jaxpose' has no attribute {name!r}")
-        api = importlib.import_module("jaxpose.api")
-        if name in api.__all__:
-            return getattr(api, name)
+        if name in _offered():
+            return getattr(importlib.import_module("jaxpose.api"), name)
         if name in globals():  # an area, such as jaxpose.geometry, that `api` has imported
             return globals()[name]
-        raise AttributeError(f"module 'jaxpose' has no attribute {name!r}; must be one of {', '.join(api.__all__)}")
+        raise AttributeError(f"module 'jaxpose' has no attribute {name!r}; must be one of {', '.join(_offered())}")
+
+
+def _offered() -> list[str]:
+    return sorted(name for name in vars(importlib.import_module("jaxpose.api")) if not name.startswith("_"))
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *importlib.import_module("jaxpose.api").__all__})
+    return sorted({*globals(), *_offered()})

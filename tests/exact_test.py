@@ -228,7 +228,7 @@ BENEATH = {
 
 
 def test_the_functions_of_the_api_are_all_traced():
-    functions = {name for name in api.__all__ if not isinstance(getattr(api, name), type)}
+    functions = {name for name in jaxpose.__all__ if not isinstance(getattr(api, name), type)}
     assert functions == API.keys() | OTHERS
 
 
