@@ -1,6 +1,7 @@
 """A small valid file of every format that is read, as the tests of its reader write it, and what reads it."""
 
 import functools
+import itertools
 import json
 import tempfile
 from collections import OrderedDict
@@ -13,10 +14,13 @@ import keypoint_files
 import numpy as np
 import torch_files
 from body_tables import random_tables
+from PIL import Image
+from videos import picture, write_video
 
 from jaxpose import io, model
 from jaxpose.app import export
-from jaxpose.app.detect import clip
+from jaxpose.app.detect import clip, frames
+from jaxpose.app.detect.rtmpose import rtmpose
 from jaxpose.datasets import mocap
 from jaxpose.evaluation import protocols
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, SMPL_22
@@ -36,6 +40,7 @@ from jaxpose.originals.convert.diffpose import read_part
 from jaxpose.originals.convert.dposer import read_normaliser
 from jaxpose.originals.convert.gfpose import read_gfpose
 from jaxpose.originals.datasets import ehf, gmm, h36m, h36m_pickle, mpi3dhp, videopose3d
+from tests.app.detect import rtmpose_test
 from tests.io import asf_amc_test, body_files_test, bvh_test, calibration_test, keypoint_json_test, read_test
 from tests.originals.datasets import ehf_test, gmm_test, h36m_pickle_test, mpi3dhp_test, videopose3d_test
 
@@ -144,6 +149,12 @@ def _rotations(path: Path) -> Any:
 def _live(path: Path) -> Any:
     text = path.read_text("utf-8", "replace")
     return [read_frame(Source.of_text(f"{path}, line {n}", line)) for n, line in enumerate(text.split("\n")) if line]
+
+
+def _frames_read(path: Path) -> Any:
+    seen = frames.Clip(path)
+    frames.check(seen)
+    return frames.expected(seen), [frame.rgb for frame in itertools.islice(frames.frames(seen), 100)]
 
 
 _H36M_BATCHES: Callable[[Path], Any] = lambda path: [len(b) for b, _ in h36m_pickle._read_batches(path)]  # noqa: E731
@@ -278,6 +289,11 @@ ENTRIES: dict[str, Entry] = {
     "text.ply": Entry(lambda p: p.write_bytes(ehf_test.ply_bytes(ehf_test.VERTICES, "ascii")), ehf.read_ply),
     "image.npy": Entry(_frames, lambda p: h36m._load_field(p.parent, "image", 4)),
     "train.npz": Entry(_arrays(**_PREPARED), _rotations),
+    "film.mp4": Entry(lambda p: write_video(p, map(picture, range(6))), _frames_read),
+    "photo.png": Entry(lambda p: Image.fromarray(picture(1)).save(p), _frames_read),
+    "net.onnx": Entry(
+        lambda p: rtmpose_test.network(p, [5] * 17, [9] * 17, np.ones(17, np.float32)), lambda p: rtmpose(p, None)
+    ),
 }
 
 

@@ -56,7 +56,7 @@ def _changed(name: str, data: bytes, rng: Rng) -> bytes:
             change = _pickle
         elif name.endswith(".safetensors"):
             change = _safetensors
-        elif not name.endswith((".c3d", "mesh.ply")):
+        elif not name.endswith((".c3d", "mesh.ply", ".mp4", ".png", ".onnx")):
             change = _text
     try:
         return change(data, rng)

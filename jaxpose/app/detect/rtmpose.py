@@ -18,9 +18,11 @@ from jaxpose.app.detect.base import Detector, Frame
 from jaxpose.app.detect.people import Find, Look, Person, follow
 from jaxpose.app.detect.regions import Region, crop, to_image
 from jaxpose.geometry.skeleton import COCO_17, HALPE_26, WHOLEBODY_23
+from jaxpose.reading import check_file, reading
 
 _SETS = {17: COCO_17, 26: HALPE_26, 133: WHOLEBODY_23}
 _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's red, green and blue, from 0 to 255
+_WIDEST = 4096  # pixels of a crop
 _SEEN = 0.3  # least confidence of a joint that tells where the person is, and of half of the joints of one who is there
 
 
@@ -29,32 +31,22 @@ def rtmpose(path: Path, find: Find | None, *, people: int | None = None) -> Dete
 
     ValueError where the file is no such network, or its number of joints is none of 17, 26 and 133.
     """
-    network = _session(path)
-    (given,), outputs = network.get_inputs(), network.get_outputs()
-    height, width = given.shape[2:]
-    num = outputs[0].shape[1] if len(outputs) == 2 else None
-    if num not in _SETS or not all(isinstance(size, int) for size in (height, width)):
-        shapes = ", ".join(f"{x.name} {x.shape}" for x in (given, *outputs))
-        raise ValueError(
-            f"{path}: {shapes}; needed an image [N, 3, H, W] and SimCC of x and y for {list(_SETS)} joints"
-        )
+    runtime = _runtime()
+    with reading(path, "network for onnxruntime"):
+        check_file(path)
+        run, width, height, num = _network(runtime, path)
     skeleton = _SETS[num]
     joints = len(skeleton.joints)
-
-    def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        x_scores, y_scores = network.run(None, {given.name: x[None].transpose(0, 3, 1, 2).astype(np.float32)})
-        return x_scores[0, :joints], y_scores[0, :joints]
-
     name = f"{path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}, people {people or 'all'}"
     name += "" if find is None else ", finder of BlazePose"
-    look = _look(run, width, height)
+    look = _look(lambda image: [scores[0, :joints] for scores in run(image)], width, height)
     return Detector(name, skeleton, follow(find or _image, look, joints, people if find else 1))
 
 
 def decode(x_scores: np.ndarray, y_scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """SimCC scores [K, bins] of columns and rows -> points [K, 2] in shares of the crop, confidence [K]."""
     place = [scores.argmax(-1) / scores.shape[-1] for scores in (x_scores, y_scores)]
-    return np.stack(place, -1), np.clip(np.minimum(x_scores.max(-1), y_scores.max(-1)), 0, 1)
+    return np.stack(place, -1), np.clip(np.nan_to_num(np.minimum(x_scores.max(-1), y_scores.max(-1))), 0, 1)
 
 
 def _look(run: Any, width: int, height: int) -> Look:
@@ -79,16 +71,35 @@ def _image(rgb: np.ndarray, squares: list[Region]) -> list[Region]:
     return squares[:1]
 
 
-def _session(path: Path) -> Any:
+def _network(runtime: Any, path: Path) -> tuple[Any, int, int, int]:
+    """A network as a function of a crop, width and height of the crop, and the number of joints of a first result."""
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    network = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    inputs, outputs = network.get_inputs(), network.get_outputs()
+    shapes = [f"{x.name} {x.shape}" for x in (*inputs, *outputs)]
+    match [x.shape for x in inputs]:
+        case [[1 | str() | None, 3, int(height), int(width)]] if (
+            0 < min(height, width) <= max(height, width) <= _WIDEST
+        ):
+
+            def run(x: np.ndarray) -> list[np.ndarray]:
+                return network.run(None, {inputs[0].name: x[None].transpose(0, 3, 1, 2).astype(np.float32)})  # type: ignore[no-any-return]
+
+            found = [scores.shape for scores in run(np.zeros((height, width, 3)))]
+            shapes = [shapes[0], *(f"{x.name} {list(shape)}" for x, shape in zip(outputs, found, strict=True))]
+            match found:
+                case [(1, num, x_bins), (1, same, y_bins)] if num == same and num in _SETS and x_bins * y_bins > 0:
+                    return run, width, height, num
+    raise ValueError(
+        f"{path}: {', '.join(shapes)}; needed an image [N, 3, H, W] or [1, 3, H, W] of numbers H and W, "
+        f"and SimCC of x and y for {list(_SETS)} joints"
+    )
+
+
+def _runtime() -> Any:
     try:
         import onnxruntime
     except ImportError:
         raise ValueError('RTMPose needs the package onnxruntime: pip install "jaxpose[rtmpose]"') from None
-    if not path.is_file():
-        raise ValueError(f"--weights: {path}: no such file")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 4
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # of types of its own
-        raise ValueError(f"{path}: no network for onnxruntime ({str(error).splitlines()[0]})") from None
+    return onnxruntime

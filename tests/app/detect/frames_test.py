@@ -100,6 +100,26 @@ def test_a_damaged_or_shortened_video_names_the_frame(tmp_path):
         list(frames(Clip(tmp_path / "hurt.mp4")))
 
 
+def test_a_title_in_latin_1_and_a_codec_that_ffmpeg_lacks(tmp_path):
+    content = write_video(tmp_path / "a.mp4", map(picture, range(3))).read_bytes()
+    title = content.index(b"Lavf")  # the encoder's name, in the file's metadata
+    (tmp_path / "latin.mp4").write_bytes(content[:title] + b"caf\xe9" + content[title + 4 :])
+    assert len(list(frames(Clip(tmp_path / "latin.mp4")))) == 3
+    (tmp_path / "codec.mp4").write_bytes(content.replace(b"mp4v", b"none").replace(b"esds", b"free"))
+    with pytest.raises(ValueError, match=r"codec\.mp4: pictures of a codec that FFmpeg lacks"):
+        list(frames(Clip(tmp_path / "codec.mp4")))
+
+
+def test_a_damaged_image_is_refused_by_name(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)).save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    place = content.index(b"IDAT") + 4
+    content[place : place + 8] = b"\xff" * 8  # no stream of zlib
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.png: not a video or image that FFmpeg reads"):
+        list(frames(Clip(tmp_path / "a.png")))
+
+
 @pytest.mark.parametrize("content", [b"hello, this is text\n" * 50, b"\x00" * 2000, b"#EXTM3U\nhttp://a/b.ts\n"])
 @pytest.mark.parametrize("suffix", [".mp4", ".txt", ".m3u8"])
 def test_what_is_no_video_is_refused(tmp_path, content, suffix):

@@ -15,7 +15,7 @@ from jaxpose.app.detect.rtmpose import decode, rtmpose
 WIDTH, HEIGHT, BINS = 48, 64, 2  # of the network's input; bins a pixel
 
 
-def network(path, column, row, sure):
+def network(path, column, row, sure, given=(1, 3, HEIGHT, WIDTH)):
     """A network of 17 joints that sees joint j at bin (column[j], row[j]) with score sure[j] in any image."""
     graph, outputs = [], []
     for name, place, bins in (("simcc_x", column, WIDTH * BINS), ("simcc_y", row, HEIGHT * BINS)):
@@ -32,7 +32,7 @@ def network(path, column, row, sure):
         helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
         *graph,
     ]
-    given = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, HEIGHT, WIDTH])
+    given = helper.make_tensor_value_info("input", TensorProto.FLOAT, given)
     model = helper.make_model(
         helper.make_graph(graph, "simcc", [given], outputs), opset_imports=[helper.make_opsetid("", 13)], ir_version=8
     )
@@ -87,7 +87,21 @@ def test_other_networks_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"net\.onnx: input \[1, 3, 64, 48\].*needed.*\[17, 26, 133\]"):
         rtmpose(path, None)
     (tmp_path / "no.onnx").write_bytes(b"hello")
-    with pytest.raises(ValueError, match=r"no\.onnx: no network for onnxruntime"):
+    with pytest.raises(ValueError, match=r"no\.onnx: not a readable network for onnxruntime"):
         rtmpose(tmp_path / "no.onnx", None)
     with pytest.raises(ValueError, match="no such file"):
         rtmpose(tmp_path / "none.onnx", None)
+
+
+@pytest.mark.parametrize("given", [(8, 3, HEIGHT, WIDTH), (1, HEIGHT, WIDTH, 3), (HEIGHT, WIDTH), ("n", 3, "h", "w")])
+def test_networks_of_other_inputs_are_refused_by_name(tmp_path, given):
+    path = network(tmp_path / "net.onnx", [5] * 17, [9] * 17, np.ones(17, np.float32), given)
+    with pytest.raises(ValueError, match=r"net\.onnx: (input \[|not a readable network)[^\n]*$"):
+        rtmpose(path, None)
+
+
+def test_a_network_that_gives_nan_sees_nobody(tmp_path):
+    path = network(tmp_path / "net.onnx", [5] * 17, [9] * 17, np.full(17, np.nan, np.float32))
+    (found,) = rtmpose(path, None).detect([Frame(0, 0.0, np.zeros((50, 50, 3), np.uint8))])
+    assert found.xy_px.shape == (0, 17, 2)
+    assert decode(np.full((1, 4), np.nan), np.ones((1, 4)))[1] == 0

