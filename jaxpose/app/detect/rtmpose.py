@@ -84,7 +84,7 @@ def _network(runtime: Any, path: Path) -> tuple[Any, int, int, int]:
         ):
 
             def run(x: np.ndarray) -> list[np.ndarray]:
-                return network.run(None, {inputs[0].name: x[None].transpose(0, 3, 1, 2).astype(np.float32)})  # type: ignore[no-any-return]
+                return network.run(None, {inputs[0].name: x[None].transpose(0, 3, 1, 2).astype(np.float32)})
 
             found = [scores.shape for scores in run(np.zeros((height, width, 3)))]
             shapes = [shapes[0], *(f"{x.name} {list(shape)}" for x, shape in zip(outputs, found, strict=True))]
