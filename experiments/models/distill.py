@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from experiments.models.job import Job, load_bodies
 from experiments.models.prior21 import job as prior
 from experiments.models.score import make_evaluators
+from experiments.models.training import show
 from jaxpose import model as released
 from jaxpose.base import Array, Condition, Example, Key, PredictFn
 from jaxpose.conditioning import MaskRates, draw_joints
@@ -202,7 +203,7 @@ def rotation_evaluators(export: Callable[[Any], released.Model], folder: str) ->
             completed = complete_rotations(jax.random.key(0), model, some, known, num_hypotheses=_SHOWN)
             errors = completion_row(joints(completed), joints(some), np.array(PARTS[part]) + 1)
             row |= {f"{part}_{name}_mm": errors[f"mpjpe_{name}_mm"] for name in ("min", "mean")}
-        print("validation:", ", ".join(f"{k} {v:.4g}" for k, v in row.items()))
+        show(row)
         return row
 
     return {"val": validate}

@@ -15,6 +15,7 @@ from experiments.models.initial import keeps_statistics, load_initial, part_of
 from experiments.models.job import Job, level_loss, load_bodies, validation
 from experiments.models.motion17.validation import motion_evaluators
 from experiments.models.own_views import own_views
+from experiments.models.training import show
 from jaxpose import model as released
 from jaxpose.base import Array, Camera, Example, Key
 from jaxpose.conditioning import MaskRates
@@ -185,7 +186,7 @@ def make_evaluators(spec: released.Spec, export: Callable[[Any], released.Model]
         lifted = lift(jax.random.key(0), model, *seen, camera=camera, num_hypotheses=50)
         row = lifting_row(lifted.samples, bench.joints_cam, bench.category)
         shown = {k: v for k, v in row.items() if isinstance(v, float)}
-        print("validation:", ", ".join(f"{k} {v:.3g}" for k, v in shown.items()))
+        show(shown)
         return shown
 
     return {"val": validate}

@@ -98,7 +98,9 @@ def fit(
             window = _log_rows(log, window, metrics, done, log_every)
             seconds, stop = processes.largest((time.monotonic() - begun) / (end - done), asked.number)
             done = end
-            console.show(done, metrics["loss"][-1])
+            rate = console.show(done, metrics["loss"][-1])
+            if rate is not None:
+                log.write_rate(done, rate)
             if stop or done == total_steps or (checkpoint_every and done % checkpoint_every == 0):
                 save()
             if stop and done < total_steps:

@@ -1,7 +1,8 @@
-"""Progress of a training run: metrics.jsonl, TensorBoard event files, a line on the console.
+"""Progress of a training run: metrics.jsonl, times.jsonl, TensorBoard event files, a line on the console.
 
 metrics.jsonl holds one object per line, {"step": n, name: value, ...}, and nothing that depends on the clock: after a
-resume it equals, byte for byte, the file of a run that was never interrupted.
+resume it equals, byte for byte, the file of a run that was never interrupted. times.jsonl has the rate and the time of
+day (seconds since 1970) of each line on the console.
 """
 
 import json
@@ -40,6 +41,16 @@ class MetricLog:
         if self.events is not None:
             self.events.add_event(_scalars(step, values))
 
+    def write_rate(self, step: int, examples_per_s: float) -> None:
+        """Append a line to times.jsonl; to a file in a storage nothing can be appended."""
+        if self.path is None or self._stored:
+            return
+        row = {"step": step, "time": round(time.time(), 3), "examples_per_s": float(f"{examples_per_s:.6g}")}
+        with self.path.with_name("times.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        if self.events is not None:
+            self.events.add_event(_scalars(step, {"examples_per_s": row["examples_per_s"]}))
+
     def has(self, step: int, prefix: str) -> bool:
         """Whether a line of `step` has a name that begins so."""
         of_step = (json.loads(line) for line in reversed(self._lines) if _step_of(line) == step)
@@ -75,22 +86,27 @@ class Console:
     def __init__(self, start: int, total_steps: int, batch_size: int, period: float = 10.0):
         self.total_steps, self.batch_size, self.period = total_steps, batch_size, period
         self.first = self.shown = (start, time.monotonic())
+        self.is_warm = False
 
     def restart(self, step: int) -> None:
-        """Measure the rate from here on: what was before compiled."""
-        self.first = (step, time.monotonic())
+        """Measure the rate from the end of the next dispatch on: what was before compiled, and that one warms up."""
+        self.first, self.is_warm = (step, time.monotonic()), False
 
-    def show(self, step: int, loss: float) -> None:
+    def show(self, step: int, loss: float) -> float | None:
+        """Examples a second where a line was printed, else None."""
         now = time.monotonic()
         if not processes.is_first():
-            return
+            return None
+        if not self.is_warm and step < self.total_steps:
+            self.first, self.is_warm = (step, now), True
         if now - self.shown[1] < self.period and step < self.total_steps:
-            return
+            return None
         rate = (step - self.first[0]) / max(now - self.first[1], 1e-9)
         left = _clock((self.total_steps - step) / rate) if rate else "unknown"
         speed = f"{rate * self.batch_size:,.0f} examples/s"
         print(f"step {step}/{self.total_steps}  loss {loss:.5g}  {speed}  {left} left", flush=True)
         self.shown = (step, now)
+        return rate * self.batch_size
 
 
 def _clock(seconds: float) -> str:

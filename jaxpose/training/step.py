@@ -37,7 +37,7 @@ ExampleFn: TypeAlias = Callable[[Key, Data], Any]
 LossFn: TypeAlias = Callable[[Params, Key, Any], tuple[Array, Metrics]]
 
 _SLICE_ON_CPU = 256  # examples (python -m experiments.benchmark --case=training --accumulate=...)
-OWN_METRICS = ("loss", "grad_norm", "update_norm")
+OWN_METRICS = ("loss", "grad_norm", "update_norm")  # of each step; and the learning rate of an `Optimizer`
 
 
 @flax.struct.dataclass
@@ -49,6 +49,17 @@ class TrainState:
     ema_params: Params
     opt_state: optax.OptState
     key: Key
+
+
+class Optimizer(optax.GradientTransformation):
+    """A gradient transformation with its learning rate, a function of the step."""
+
+    rate: optax.Schedule
+
+    def __new__(cls, tx: optax.GradientTransformation, rate: optax.Schedule) -> "Optimizer":
+        self = super().__new__(cls, *tx)
+        self.rate = rate
+        return self
 
 
 class Step(NamedTuple):
@@ -143,8 +154,10 @@ def make_step(
         params = optax.apply_updates(state.params, updates)
         decay = ema_decay_at(state.step, ema_decay) if ema_warmup else ema_decay
         average = jax.tree.map(lambda a, p: (a + (1 - decay) * (p - a)).astype(a.dtype), state.ema_params, params)
-        norms = {"grad_norm": optax.tree_utils.tree_norm(grads), "update_norm": optax.tree_utils.tree_norm(updates)}
-        return TrainState(state.step + 1, params, average, opt_state, state.key), metrics | norms
+        own = {"grad_norm": optax.tree_utils.tree_norm(grads), "update_norm": optax.tree_utils.tree_norm(updates)}
+        if isinstance(tx, Optimizer):
+            own["learning_rate"] = jnp.asarray(tx.rate(state.step), jnp.float32)
+        return TrainState(state.step + 1, params, average, opt_state, state.key), metrics | own
 
     return Step(gradient, update, share)
 
@@ -228,9 +241,13 @@ def make_optimizer(
     schedule: Literal["cosine", "constant"] = "cosine",
     weight_decay: float = 0.0,
     clip_norm: float | None = 1.0,
-) -> optax.GradientTransformation:
-    """Clip the gradient's global norm to `clip_norm` (None: do not), then AdamW that decays matrices only."""
+) -> Optimizer:
+    """Clip the gradient's global norm to `clip_norm` (None: do not), then AdamW that decays matrices only.
+
+    Steps that are taken with it have the `learning_rate` among their metrics.
+    """
     rate = make_schedule(learning_rate, warmup_steps=warmup_steps, total_steps=total_steps, schedule=schedule)
     matrices = functools.partial(jax.tree.map, lambda p: jnp.ndim(p) > 1)
     adam = optax.adamw(rate, weight_decay=weight_decay, mask=matrices)
-    return adam if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), adam)
+    tx = adam if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), adam)
+    return Optimizer(tx, rate)

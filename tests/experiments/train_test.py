@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,11 +57,23 @@ def test_a_run_ends_in_a_model_and_a_resumed_run_in_the_same(data, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4]
     assert all(np.isfinite(line["loss"]) for line in lines)
+    # a warm-up of 1 step, then a cosine over 3: steps 0, 1 and 2, 3
+    rates = 1e-3 * (1 + np.cos(np.pi * np.arange(3) / 3)) / 2
+    np.testing.assert_allclose([line["learning_rate"] for line in lines], [rates[0] / 2, rates[1:].mean()], rtol=1e-5)
+    assert (tmp_path / "whole" / "curves.png").read_bytes()[:4] == b"\x89PNG"
     # Done already: called again, it trains nothing and exports the same weights.
     again = train(data, tmp_path / "whole", "--config.train.steps=4", f"--export={tmp_path}/again.safetensors")
     assert again.returncode == 0, again.stderr
+    assert f"{tmp_path}/whole: goes on from step 4 of 4\n" in again.stdout
     first, second = (jaxpose.load(tmp_path / f"{n}.safetensors") for n in ("whole", "again"))
     jax.tree.map(np.testing.assert_array_equal, first.params, second.params)
+    shutil.rmtree(tmp_path / "whole" / "checkpoints" / "4")  # stopped after 2 steps: exported as it is
+    flags = ["--config.train.steps=4", "--export_now", f"--export={tmp_path}/early.safetensors"]
+    stopped = train(data, tmp_path / "whole", *flags)
+    assert stopped.returncode == 0, stopped.stderr
+    early = jax.tree.leaves(jaxpose.load(tmp_path / "early.safetensors").params)
+    assert not all(np.array_equal(a, b) for a, b in zip(early, jax.tree.leaves(first.params), strict=True))
+    assert not (tmp_path / "whole" / "checkpoints" / "4").exists()
     # Going on from these weights: a first step of warm-up has rate 0, so the raw weights are still the old ones.
     flags = ["--config.train.steps=1", "--config.view.coco=0.5", f"--config.train.init={tmp_path}/whole.safetensors"]
     tuned = train(data, tmp_path / "tuned", *flags, f"--export={tmp_path}/tuned.safetensors")
@@ -82,6 +95,11 @@ def test_bad_settings_leave_with_code_2(data, tmp_path):
     [
         (["stray"], "train: got 'stray', which is no flag; --help lists them\n"),
         (["--config=none.py"], "train: [Errno 2] No such file or directory: 'none.py'\n"),
+        (
+            ["--config.train.setps=3"],
+            "train: --config.train.setps: no such entry; the nearest is --config.train.steps\n",
+        ),
+        (["--export_now"], "train: --export_now: needed the file, --export=FILE.safetensors\n"),
         (["--config.seed=1180591620717411303424"], "train: --config.seed: got a number of 71 bits; must be at most "),
     ],
 )

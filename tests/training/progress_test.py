@@ -61,10 +61,24 @@ def test_console_line_tells_rate_and_time_left(capsys, monkeypatch):
     now = [100.0]
     monkeypatch.setattr("jaxpose.training.progress.time.monotonic", lambda: now[0])
     console = Console(0, total_steps=10_000, batch_size=64, period=10.0)
-    for step in range(100, 1000, 100):  # 100 steps in 4 s: 25 steps/s
+    now[0] += 60.0
+    rates = [console.show(100, 0.5)]  # slow, as it compiles: not counted
+    for step in range(200, 1000, 100):  # 100 steps in 4 s: 25 steps/s
         now[0] += 4.0
-        console.show(step, 0.5)
+        rates.append(console.show(step, 0.5))
     console.show(10_000, 0.25)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "step 300/10000  loss 0.5  1,600 examples/s  0:06:28 left"
-    assert [line.split()[1] for line in lines] == ["300/10000", "600/10000", "900/10000", "10000/10000"]
+    assert lines[1] == "step 400/10000  loss 0.5  1,600 examples/s  0:06:24 left"
+    assert [line.split()[1] for line in lines] == ["100/10000", "400/10000", "700/10000", "10000/10000"]
+    assert [rate for rate in rates if rate] == [1600, 1600]
+
+
+def test_rates_are_kept_apart_from_the_metrics(tmp_path):
+    log = open_log(tmp_path, 0)
+    log.write(10, {"loss": 1.0})
+    log.write_rate(10, 1234.5678)
+    log.close()
+    assert rows(tmp_path) == [{"step": 10, "loss": 1.0}]
+    line = json.loads((tmp_path / "times.jsonl").read_text())
+    assert line["step"] == 10
+    assert line["examples_per_s"] == 1234.57

@@ -27,6 +27,7 @@ from ml_collections import ConfigDict
 from experiments.models.initial import brief, check_same
 from experiments.models.job import Job, load_bodies, validation
 from experiments.models.own_views import own_views
+from experiments.models.training import show
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
 from jaxpose.conditioning import MaskRates
@@ -352,7 +353,7 @@ def make_evaluators(network: DiffPose, export: Any, data: ConfigDict) -> dict[st
         row = {name: float(np.mean([r[name] for r in rows])) for name in rows[0]}
         if network.denoiser is not None:
             row["ratio"] = row[f"mean_of_{_HYPOTHESES}_mm"] / row["encoder_mm"]
-        print("validation:", ", ".join(f"{k} {v:.4g}" for k, v in row.items()), flush=True)
+        show(row)
         return row
 
     return {"val": validate}

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.models.job import validation
+from experiments.models.training import show
 from jaxpose import model as released
 from jaxpose.base import Array
 from jaxpose.evaluation import metrics
@@ -61,7 +62,7 @@ def motion_evaluators(spec: released.Spec, export: Callable[[Any], released.Mode
 
     def validate(state: TrainState) -> dict[str, float]:
         row = {k: float(v) for k, v in figures(state.ema_params).items()}
-        print("validation:", ", ".join(f"{k} {v:.3g}" for k, v in row.items()), flush=True)
+        show(row)
         return row
 
     return {"val": validate}

@@ -17,6 +17,7 @@ from experiments.models.initial import keeps_statistics, load_initial
 from experiments.models.job import Job, level_loss, validation
 from experiments.models.own_views import own_frames
 from experiments.models.stored import takes_of
+from experiments.models.training import show
 from jaxpose import model as released
 from jaxpose.base import Array, Example, Key
 from jaxpose.datasets.mocap import load_rotations
@@ -179,7 +180,8 @@ def _evaluators(spec: released.Spec, normaliser: Statistics, folder: str) -> dic
     def validate(state: TrainState) -> dict[str, float]:
         mse = np.asarray(errors(state.ema_params))
         low, middle, high = (float(part.mean()) for part in np.array_split(mse, 3))
-        print(f"validation eps mse: {mse.mean():.4f} (low noise {low:.4f}, middle {middle:.4f}, high {high:.4f})")
-        return {"eps_mse": float(mse.mean()), "low": low, "middle": middle, "high": high}
+        row = {"eps_mse": float(mse.mean()), "low": low, "middle": middle, "high": high}
+        show(row)
+        return row
 
     return {"val": validate}
