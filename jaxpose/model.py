@@ -103,12 +103,10 @@ class Model:
 
     def predict_fn(self) -> PredictFn:
         """The network's output as x0, eps and score; a DiffPose denoiser's states are residuals of unit spread."""
-        network, width = self.spec.network, self.spec.context
+        network = self.spec.network
 
         def raw(x: Array, t: Array, cond: Condition | None) -> Array:
-            if cond is not None and cond.context is not None and (more := width - cond.context.shape[-1]) > 0:
-                pad = [(0, 0)] * (cond.context.ndim - 1) + [(0, more)]
-                cond = cond._replace(context=jnp.pad(cond.context, pad))  # what is not given is 0
+            cond = self.spec.filled(cond)
             return network.apply(self.params, x, t, cond, method="raw")  # type: ignore[return-value]  # no mutable state
 
         return bind(raw, self.spec.sde(), self.spec.target, network.state_spread(jnp.asarray(self.statistics.spread)))

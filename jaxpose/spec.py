@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Key
+from jaxpose.base import Array, Condition, Key
 from jaxpose.diffusion.sde import SDE, from_betas, sub_vp, ve, vp
 from jaxpose.geometry.skeleton import get_skeleton
 from jaxpose.networks.diffpose import DiffPose
@@ -39,8 +40,8 @@ _LARGEST = 1e5  # parameter of a process, of which one is a number of steps
 class Spec:
     """Specification of a model: all but its numbers; hashable, and JSON in the file.
 
-    context: width of the condition's further features (a confidence per joint, then 3 of the world's upward direction
-    for models that take it); 0 for none.
+    context: width of the condition's further features (a confidence per joint; for models that take them then 3 of the
+    world's upward direction, of motions 3 of the path, and J for each kind of evidence on joints); 0 for none.
     codec: name of the space of its states (jaxpose/spaces).
     process: "vp", "sub_vp", "ve" or "linear_betas" (first, last, number), with its parameters in order.
     target: what the network puts out (`bind`). indices: of the schedule, falling, where DiffPose's original calls the
@@ -68,6 +69,12 @@ class Spec:
     refine: float = 0.0
     scale: str = "human size learned from motion capture"
     base: str = ""
+
+    def filled(self, cond: Condition | None) -> Condition | None:
+        """The condition with a context of the network's width: what is not given is 0."""
+        if cond is None or cond.context is None or (more := self.context - cond.context.shape[-1]) <= 0:
+            return cond
+        return cond._replace(context=jnp.pad(cond.context, [(0, 0)] * (cond.context.ndim - 1) + [(0, more)]))
 
     def sde(self) -> SDE:
         """The diffusion process the network was trained under; equal specifications give the same object."""

@@ -1,10 +1,9 @@
 """Rendered frames as detectors read them (`experiments.rendered`): the folder of `config.data.detections`.
 
 Keypoints go the way of `jaxpose lift`: landmarks below its least confidence are hidden, confidences are relative to
-what the detector calls sure, joints are those of the model.
+what the detector calls sure, joints are those of the model. The evidence on a joint is how far apart the networks full
+and lite read it.
 """
-
-from functools import reduce
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,20 +17,40 @@ from jaxpose.io.assumed import rescaled
 from jaxpose.tasks.lift import LEAST_JOINTS
 
 _LEAST = 0.1  # confidence of a landmark, of `--min-confidence`
+_MEAN = "mean"  # of the points and visibilities of full and lite
 
 
 def load_detections(folder: str, detectors: tuple[str, ...], split: str = "train") -> Detections:
-    """The frames of a split of the shards in which all of these networks read the person; ValueError without any."""
+    """The frames of a split of the shards in which full and lite read the person.
+
+    detectors: networks of the shards, or "mean". One that did not read the person in a frame has what full read there.
+    ValueError without any frame.
+    """
     data = shards.load(folder, split)
-    kept = reduce(np.intersect1d, (shards.readings(data, name).rows for name in detectors))
-    xy_px = np.stack([data[f"{name}.xy"][kept] for name in detectors], 1)
-    visibility = np.stack([data[f"{name}.visibility"][kept] for name in detectors], 1).astype(np.float32)
-    trusted = np.where(visibility >= _LEAST, visibility, 0)
-    sure = np.stack([rescaled(trusted[:, i]) for i in range(len(detectors))], 1) if len(kept) else trusted
-    xy, confidence = convert_joints(jnp.asarray(xy_px), jnp.asarray(sure), MEDIAPIPE_33, H36M_17)
-    rows = np.flatnonzero(((np.asarray(confidence) > 0).sum(-1) >= LEAST_JOINTS).all(1))
+    data |= {f"{_MEAN}.{of}": (data[f"full.{of}"] + data[f"lite.{of}"]) / 2 for of in ("xy", "visibility")}
+    there = {name: shards.readings(data, name).rows for name in {"full", "lite", *detectors} - {_MEAN}}
+    kept = there[_MEAN] = np.intersect1d(there["full"], there["lite"])
+    full = _joints(data, "full", kept)
+    lost = {name: ~np.isin(kept, rows)[:, None, None] for name, rows in there.items()}
+    read = np.stack([np.where(lost[name], full, _joints(data, name, kept)) for name in detectors], 1)
+    rows = np.flatnonzero(((read[..., 2] > 0).sum(-1) >= LEAST_JOINTS).all(1))
     if not len(rows):
         raise ValueError(f"config.data.detections: {folder} has no frame that {', '.join(detectors)} read")
-    plane = normalise(jnp.asarray(data["intrinsics"][kept])[:, None], xy)
-    joints_cam, up = (jnp.asarray(x[kept], jnp.float32) for x in (data["joints"], data["R_cam_world"][..., 1]))
-    return Detections(*(x[rows] for x in (plane, confidence, joints_cam, up)))
+    kept, read = kept[rows], read[rows]
+    apart = np.linalg.norm(data["full.xy"][kept] - data["lite.xy"][kept], axis=-1, keepdims=True)
+    evidence, _ = convert_joints(jnp.asarray(apart), jnp.ones(apart.shape[:2]), MEDIAPIPE_33, H36M_17)
+    K, joints_cam, up = (
+        jnp.asarray(x[kept]) for x in (data["intrinsics"], data["joints"], data["R_cam_world"][..., 1])
+    )
+    focal = jnp.sqrt(K[:, 0] * K[:, 1])[:, None, None]
+    plane = normalise(K[:, None], jnp.asarray(read[..., :2]))
+    return Detections(plane, jnp.asarray(read[..., 2]), evidence / focal, joints_cam, up)
+
+
+def _joints(data: dict[str, np.ndarray], name: str, rows: np.ndarray) -> np.ndarray:
+    """What a detector read: joints of H36M_17 [N, 17, 3], x and y in px and the confidence; 0 where not seen."""
+    visibility = data[f"{name}.visibility"][rows].astype(np.float32)
+    sure = rescaled(np.where(visibility >= _LEAST, visibility, 0))
+    points = jnp.asarray(data[f"{name}.xy"][rows])
+    xy, confidence = convert_joints(points, jnp.asarray(sure), MEDIAPIPE_33, H36M_17)
+    return np.concatenate([xy, confidence[..., None]], -1)

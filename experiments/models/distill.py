@@ -143,7 +143,7 @@ def make_loss(teacher: released.Model, spec: released.Spec, config: ConfigDict, 
 
     def bound(params: Any) -> PredictFn:
         def apply(x: Array, t: Array, cond: Condition | None) -> Any:
-            return spec.network.apply(params, x, t, cond)
+            return spec.network.apply(params, x, t, spec.filled(cond))
 
         predict = bind(apply, sde, spec.target, spread)
         return held(predict, sde) if spec.space.representation else predict

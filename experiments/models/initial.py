@@ -40,14 +40,15 @@ def load_initial(init: str, spec: released.Spec) -> released.Model | None:
     if model.spec.context > spec.context:
         check_same(init, model.spec, spec, ("context",))
     own = dataclasses.replace(model.spec, name=spec.name, context=spec.context)
-    return dataclasses.replace(model, spec=own, params=_told_more(model.params, own))
+    return dataclasses.replace(model, spec=own, params=widened(model.params, own))
 
 
 def _inflated(model: released.Model, spec: released.Spec) -> released.Model:
     """A model of single poses as one of windows, whose frames do not know of each other yet."""
-    fresh = flatten_dict(released.init_params(jax.random.key(0), spec))
     own = dataclasses.replace(model.spec, network=spec.network, name=spec.name, context=spec.context)
-    return dataclasses.replace(model, spec=own, params=unflatten_dict(fresh | flatten_dict(model.params)))
+    fresh = flatten_dict(released.init_params(jax.random.key(0), own))
+    params = widened(unflatten_dict(fresh | flatten_dict(model.params)), own)
+    return dataclasses.replace(model, spec=own, params=params)
 
 
 def part_of(params: Any, ending: str) -> tuple[Any, Callable[[Any], Any]]:
@@ -59,7 +60,7 @@ def part_of(params: Any, ending: str) -> tuple[Any, Callable[[Any], Any]]:
     return unflatten_dict(part), lambda trained: unflatten_dict(whole | flatten_dict(trained))
 
 
-def _told_more(params: Any, spec: released.Spec) -> Any:
+def widened(params: Any, spec: released.Spec) -> Any:
     """Weights of a network that is told more than before: 0 for what is new, so that it changes nothing."""
     needed = jax.eval_shape(lambda: released.init_params(jax.random.key(0), spec))
     return jax.tree.map(

@@ -50,7 +50,7 @@ def level_loss(spec: released.Spec, sde: SDE, times: Any, weighting: str, spread
         noise_key, dropout_key = jax.random.split(key)
 
         def apply(x: Array, t: Array, cond: Any) -> Any:
-            return spec.network.apply(params, x, t, cond, train=True, rngs={"dropout": dropout_key})
+            return spec.network.apply(params, x, t, spec.filled(cond), train=True, rngs={"dropout": dropout_key})
 
         how = {"target": spec.target, "weighting": weighting, "spread": spread, "times": times}
         return denoising_loss(noise_key, apply, sde, example, **how)

@@ -19,6 +19,7 @@ class ViewRates(NamedTuple):
     turn: share of persons turned as a whole, half of them anyhow, half tilted by `tilt` degrees, standard deviation.
 
     free: share of cameras anywhere around the person, at any distance and roll. told: share that know the vertical.
+    evidence: share of real detections (examples/detections.py) that know how far two networks differ.
 
     Of detectors (examples/detectors.py), shares of the examples:
     rough: gross errors with heavy tails, alike along a limb. swap: left and right exchanged. occlude: joints near a
@@ -45,6 +46,7 @@ class ViewRates(NamedTuple):
     tilt: float = 40.0
     free: float = 0.0
     told: float = 0.0
+    evidence: float = 0.0
     rough: float = 0.0
     swap: float = 0.0
     occlude: float = 0.0

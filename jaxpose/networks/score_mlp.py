@@ -29,7 +29,7 @@ from jaxpose.base import Array, Condition
 from jaxpose.networks.frames import Correction
 from jaxpose.networks.layers import CentredDense, GroupNorm, dense, silu, silu_for_reverse, sinusoidal_embedding
 
-PATH = 3  # of a window's context, the last numbers: the person's direction and log extent in the image
+_VERTICAL, _PATH = 3, 3  # numbers of a window's context: upward direction; the person's direction and log extent
 _VE_SIGMAS = np.geomspace(50, 0.01, 1000).astype(np.float32)  # spec/dposer.md, section 1
 
 
@@ -81,7 +81,10 @@ class ScoreMLP(nn.Module):
         if self.num_frames is not None:
             assert cond is not None, "a network of windows is told of tracks"
             assert cond.context is not None, "a track has a context"
-            features = jnp.concatenate([self._features(x, cond), _about_window(cond.context[..., -PATH:])], -1)
+            first, path, evidence = _parts(x, cond.context)
+            features = jnp.concatenate(
+                [self._features(x, cond._replace(context=first)), _about_window(path), evidence], -1
+            )
             features = jnp.concatenate([h, jnp.broadcast_to(features, (*h.shape[:-1], features.shape[-1]))], -1)
             correction = Correction(self.num_frames, self.frame_width, self.frame_layers, self.num_heads, name="frames")
             out = out + correction(out, _flatten(x), features, tau)
@@ -136,7 +139,7 @@ class ScoreMLP(nn.Module):
         assert cond is not None  # `__call__` has no branch then
         features = [_flatten(cond.value * cond.mask), _flatten(cond.mask)]
         if cond.context is not None:
-            features.append(cond.context if self.num_frames is None else cond.context[..., :-PATH])
+            features += [cond.context] if self.num_frames is None else _parts(x, cond.context)[::2]
         if self.difference:
             shown = _flatten(cond.mask * (x - cond.value))
             features = [jnp.broadcast_to(f, (*shown.shape[:-1], f.shape[-1])) for f in features] + [shown]
@@ -150,6 +153,12 @@ class ScoreMLP(nn.Module):
         h = GroupNorm(self.num_groups, centred=True, name=f"{name}_norm")(h, train=train)
         h = (silu_for_reverse if train else silu)(h)
         return nn.Dropout(self.dropout, deterministic=not train)(h)
+
+
+def _parts(x: Array, context: Array) -> list[Array]:
+    """The context of a window of states x [..., F, J, D]: of joints and vertical; the path; evidence."""
+    start = x.shape[-2] + _VERTICAL
+    return [context[..., :start], context[..., start : start + _PATH], context[..., start + _PATH :]]
 
 
 def _flatten(x: Array) -> Array:

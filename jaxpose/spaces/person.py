@@ -33,6 +33,7 @@ _UNIT = 0.25  # metres: about the standard deviation of a coordinate, over joint
 _SMALLEST_STD = 0.02  # metres
 _EXTENT = 0.5  # metres: gives x and y of training bodies the spread that keypoints have in their own unit
 _NOISE_UNIT = 0.05  # metres of noise per coordinate at which the trust in a joint is a half
+_EVIDENCE_UNIT = 0.05  # extents of the person in the image at which what is told of evidence is a half
 
 
 class View(NamedTuple):
@@ -120,7 +121,8 @@ def tell_past(cond: Condition, view: View, x_cam: Array, known: Array) -> Condit
     assert cond.context is not None, "a track has a context"
     shown = encode_points(to_view(view, x_cam), jnp.ones(cond.mask.shape[:-1]), jnp.zeros(cond.mask.shape[:-1]))
     assert shown.context is not None, "joints have a trust each"
-    shown = shown._replace(context=jnp.concatenate([shown.context, cond.context[:, shown.mask.shape[-2] :]], -1))
+    rest = cond.context[:, shown.mask.shape[-2] :].at[:, 6:].set(0)  # evidence is of keypoints
+    shown = shown._replace(context=jnp.concatenate([shown.context, rest], -1))
     return jax.tree.map(lambda a, b: jnp.where(known.reshape(-1, *[1] * (a.ndim - 1)), a, b), shown, cond)
 
 
@@ -146,6 +148,24 @@ def tell_vertical(cond: Condition, view: View, up_cam: Array) -> Condition:
     if cond.context.shape[-1] > num_joints:  # of a track, which has a place for it
         return cond._replace(context=cond.context.at[..., num_joints : num_joints + 3].set(up_view))
     return cond._replace(context=jnp.concatenate([cond.context, up_view], -1))
+
+
+def tell_evidence(
+    cond: Condition, view: View, intrinsics: Numbers, evidence: Numbers, width: int | None = None
+) -> Condition:
+    """The condition with further evidence on its joints: evidence [..., J, E] pixels, as of `lift`; NaN: not known.
+
+    E columns of J numbers 1 / (1 + d / 0.05) end the context, with d the pixels in extents of the person; 0 where not
+    known, and of hidden joints. Before them is a place for the vertical. width: of the context, None: all.
+    """
+    assert cond.context is not None, "a condition of this space has the trust in its joints as context"
+    num_joints = cond.mask.shape[-2]
+    unit = jnp.sqrt(intrinsics[..., 0] * intrinsics[..., 1]) * view.extent
+    told = 1 / (1 + jnp.asarray(evidence) / (_EVIDENCE_UNIT * unit[..., None, None]))
+    told = jnp.where(jnp.isfinite(told) & (cond.context[..., :num_joints, None] > 0), told, 0.0)
+    place = [(0, 0)] * (cond.context.ndim - 1) + [(0, max(0, num_joints + 3 - cond.context.shape[-1]))]
+    columns = jnp.swapaxes(told, -1, -2).reshape(*told.shape[:-2], -1)
+    return cond._replace(context=jnp.concatenate([jnp.pad(cond.context, place), columns], -1)[..., :width])
 
 
 def encode_xy(view: View, intrinsics: Numbers, uv_px: Array, distortion: Numbers | None = None) -> Array:

@@ -21,7 +21,7 @@ from jaxpose.geometry import measures
 from jaxpose.geometry.camera import check_pixels
 from jaxpose.model import Model, needs, require
 from jaxpose.spaces.keypoints import encode_mixture
-from jaxpose.spaces.person import View, decode_pose, encode_pose, place, tell_past, tell_vertical
+from jaxpose.spaces.person import View, decode_pose, encode_pose, place, tell_evidence, tell_past, tell_vertical
 from jaxpose.tasks.diffpose import START, encode_rows, initial_distribution, pose_states, residual_start, rows_at_once
 from jaxpose.tasks.draw import drawn, from_noise
 from jaxpose.tasks.samplers import Sampler
@@ -45,6 +45,7 @@ def lift(
     sampler: Sampler | None = None,
     height: float | Numbers | None = None,
     up: Numbers | None = None,
+    evidence: Numbers | None = None,
     windows: tuple[Array, Array] | None = None,
     past: Numbers | None = None,
     keypoint_mixture: Mixture | None = None,
@@ -63,6 +64,8 @@ def lift(
     height:     stature of the person(s) in metres, scalar or [N]; None: what the model has learned.
     up:         [3] or [N, 3] the world's upward direction in camera axes, (0, -1, 0) of a level camera; None: unknown.
                 For models with the capability "vertical".
+    evidence:   [N, J, E] pixels, of what else tells of a joint's error: first how far two networks, or one network and
+                its mirrored image, read it from each other; NaN: not known. A model takes as much as it was trained on.
     windows:    for a video model, which rows it sees together: (index [W, F], counted [W, F]) of `windows.tile`. None:
                 the rows are the frames of one clip, at about 30 fps.
     past:       [H, K, J, 3], for a model of motions: samples of the first K rows, drawn by an earlier call with another
@@ -78,25 +81,29 @@ def lift(
     if past is not None:
         num, joints = keypoints.shape[:2]
         check_shape("past", past, (num_hypotheses, range(1, num + 1), joints, 3), note=" of hypotheses and rows")
+    if evidence is not None:
+        check_shape("evidence", evidence, (*keypoints.shape[:2], "E"), note=" as keypoints")
     initial = Initial(keypoint_mixture, num_components, depth)
-    given: tuple[Any, ...] = (keypoints, confidence, camera, height, up, initial)
+    given: tuple[Any, ...] = (keypoints, confidence, camera, height, up, evidence, initial)
     num = keypoints.shape[0]
     if not traced(key, model, given, windows, past):
         if windows is None:
             given = _of_rows(num, model.rows_for(num), given)
             windows = model.spec.space.clip(num, model.spec.network.window)  # type: ignore[assignment]  # numpy
         past = None if past is None else filled(past, num_hypotheses, size_for(num_hypotheses))
+    given = (*given[:-1], given[-1].replace(windows=windows), past)
     how: dict[str, Any] = {"chunk": chunk, "return_path": return_path}
-    return judged(model, drawn(problem, key, model, (*given, windows, past), num_hypotheses, num, sampler, **how))
+    return judged(model, drawn(problem, key, model, given, num_hypotheses, num, sampler, **how))
 
 
 @flax.struct.dataclass
 class Initial:
-    """Source of a DiffPose model's start H_K; fields as of `lift`, by default one Gaussian of the encoder."""
+    """Source of a DiffPose model's start H_K, and its windows; as of `lift`, by default one Gaussian of the encoder."""
 
     keypoint_mixture: Mixture | None = None
     num_components: int = flax.struct.field(pytree_node=False, default=1)
     depth: str = flax.struct.field(pytree_node=False, default="encoder")
+    windows: tuple[Array, Array] | None = None
 
 
 class Sighting(NamedTuple):
@@ -118,14 +125,15 @@ def problem(
     camera: Camera,
     height: Array | float | None = None,
     up: Array | None = None,
+    evidence: Array | None = None,
     initial: Initial | None = None,
-    windows: tuple[Array, Array] | None = None,
     past: Array | None = None,
 ) -> Problem:
     """The problem of lifting detections; arguments as of `lift`. key: of a DiffPose model's fitted start alone."""
     check_detections(model, keypoints, confidence, camera)
     initial = initial or Initial()
-    options: dict[str, Any] = {"up": up, "past": past, "windows": windows, "keypoint_mixture": initial.keypoint_mixture}
+    options: dict[str, Any] = {"up": up, "past": past, "windows": initial.windows}
+    options |= {"keypoint_mixture": initial.keypoint_mixture}
     options |= {"num_components": initial.num_components != 1 or None, "depth": initial.depth != "encoder" or None}
     for name in [name for name, value in options.items() if value is not None]:
         require(model, name, _FOR[name])
@@ -136,20 +144,20 @@ def problem(
         cond = tell_vertical(cond, view, up / jnp.linalg.norm(up, axis=-1, keepdims=True))
     sighting = Sighting(view, keypoints, sure, camera, height)
     if "context" in model.capabilities:
-        return _of_diffpose(key, model, cond, sighting, initial, windows)
+        return _of_diffpose(key, model, cond, sighting, initial)
+    if evidence is not None:
+        cond = tell_evidence(cond, view, camera.intrinsics, evidence, model.spec.context)
     before = None if past is None else _past(model, cond, view, past)
     decode = Partial(_decode, model, sighting)
     return Problem(from_noise(model, cond.value), decode, cond, past=before, task="lift")
 
 
-def _of_diffpose(
-    key: Key, model: Model, cond: Condition, sighting: Sighting, initial: Initial, windows: tuple[Array, Array] | None
-) -> Problem:
+def _of_diffpose(key: Key, model: Model, cond: Condition, sighting: Sighting, initial: Initial) -> Problem:
     keypoints, how = None, {"num_components": initial.num_components, "depth": initial.depth}
     if initial.keypoint_mixture is not None:
         _check_mixture(initial.keypoint_mixture, sighting.keypoints.shape, sighting.camera.distortion)
         keypoints = encode_mixture(sighting.view, sighting.camera.intrinsics, initial.keypoint_mixture)
-    encoded = encode_rows(model, cond, windows)
+    encoded = encode_rows(model, cond, initial.windows)
     key = jax.random.fold_in(key, START)
     mixture = initial_distribution(key, model, encoded, keypoints=keypoints, **how)  # type: ignore[arg-type]  # of two types
     start = residual_start(model, cond, encoded, mixture)
@@ -207,7 +215,7 @@ def _of_rows(num: int, size: int, given: tuple[Any, ...]) -> tuple[Any, ...]:
 
     Rows that only fill up are not seen: of a motion they are frames.
     """
-    keypoints, confidence, camera, height, up, initial = given
+    keypoints, confidence, camera, height, up, evidence, initial = given
 
     def each(x: Any, shape: tuple[int, ...]) -> np.ndarray | None:
         return None if x is None else np.broadcast_to(np.asarray(x, np.float32), (num, *shape))
@@ -215,7 +223,8 @@ def _of_rows(num: int, size: int, given: tuple[Any, ...]) -> tuple[Any, ...]:
     lens = None if camera.distortion is None else each(camera.distortion, np.shape(camera.distortion)[-1:])
     rows = Camera(each(camera.intrinsics, (4,)), lens)  # type: ignore[arg-type]  # numpy
     sure = np.ones(keypoints.shape[:2], np.float32) if confidence is None else confidence
-    keypoints, sure, *others = filled((keypoints, sure, rows, each(height, ()), each(up, (3,)), initial), num, size)
+    told = each(height, ()), each(up, (3,)), each(evidence, np.shape(evidence)[1:])
+    keypoints, sure, *others = filled((keypoints, sure, rows, *told, initial), num, size)
     sure = np.where((np.arange(size) < num)[:, None], np.asarray(sure, np.float32), np.float32(0))
     return keypoints, sure, *others
 

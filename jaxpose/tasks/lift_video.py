@@ -52,14 +52,14 @@ def lift_video(
     frame:      [N] numbers of the frames; None: 0 to N - 1. person: [N] numbers of the people; None: one person.
     fps:        frames per second of the numbers; None: 30.
     joined:     join each person's hypotheses to motions by `smooth`, for models of single frames.
-    options:    `sampler`, `height`, `up` [3], `keypoint_mixture`, `num_components` and `depth` of `lift`.
+    options:    `sampler`, `height`, `up` [3], `evidence`, `keypoint_mixture`, `num_components` and `depth` of `lift`.
     """
     check_detections(model, keypoints, confidence, camera)
     num = len(keypoints)
     sure = np.ones(keypoints.shape[:2], np.float32) if confidence is None else np.asarray(confidence, np.float32)
     frame = np.arange(num) if frame is None else np.asarray(frame)
     person = np.zeros(num, np.int64) if person is None else np.asarray(person)
-    seen = Seen(np.asarray(keypoints, np.float32), sure, camera, frame, person, fps)
+    seen = Seen(np.asarray(keypoints, np.float32), sure, camera, frame, person, fps, options.pop("evidence", None))
     drawn = result_of(lifting(key, model, seen, num_hypotheses=num_hypotheses, **options))
     if joined:
         drawn |= join(jax.random.fold_in(key, _JOINED), seen, drawn)
@@ -68,7 +68,8 @@ def lift_video(
 
 
 class Seen(NamedTuple):
-    """N detections: xy [N, J, 2] px, confidence [N, J], the camera [4] or [N, 4], frame and person [N]."""
+    """N detections: xy [N, J, 2] px, confidence [N, J], the camera [4] or [N, 4], frame and person [N]; evidence
+    [N, J, E] as of `lift`."""
 
     xy: np.ndarray
     confidence: np.ndarray
@@ -76,6 +77,7 @@ class Seen(NamedTuple):
     frame: np.ndarray
     person: np.ndarray
     fps: float | None = None
+    evidence: Numbers | None = None
 
     def observed(self, rows: np.ndarray) -> tuple[Array, Array, Camera]:
         """Keypoints, confidence and camera of some rows, float32 on the device."""
@@ -109,7 +111,9 @@ def lifting(
         nonlocal before
         watch(block)
         track, how = block.track, options | {"return_path": return_path}
-        xy, confidence, camera = seen.observed(block.rows if track is None else track.rows)
+        rows = block.rows if track is None else track.rows
+        xy, confidence, camera = seen.observed(rows)
+        how["evidence"] = None if seen.evidence is None else jnp.asarray(seen.evidence)[rows]
         if track is not None:
             past = before[:, -track.held :] if track.held else None
             result = lift(key, model, xy, confidence * track.seen[:, None], camera=camera, past=past, **how)

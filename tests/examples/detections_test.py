@@ -20,14 +20,18 @@ LEFT, RIGHT = np.array(H36M_17.left), np.array(H36M_17.right)
 
 @pytest.fixture(scope="module")
 def seen():
-    """One body, a metre to the right of the axis, as two detectors read it: exactly, and shifted by 0.1."""
+    """One body, a metre to the right of the axis, as two detectors read it: exactly, and shifted by 0.1.
+
+    What is told of its joints differs from one to the next.
+    """
     x_cam = np.float32(STANDING * [1, -1, 1] + [1, 1, 4])
     x_cam[H36M_17.joints.index("left_wrist")] += [0.1, -0.3, 0.2]
     xy = np.asarray(project(jnp.asarray(views.PINHOLE), jnp.asarray(x_cam)))
     confidence = np.linspace(0.2, 1, 17, dtype=np.float32)
     up = np.float32([0.1, -1, 0])
-    both = Detections(*map(jnp.asarray, (np.stack([xy, xy + 0.1])[None], confidence * np.ones((1, 2, 1)), x_cam[None])),
-                      jnp.asarray(up / np.linalg.norm(up))[None])  # fmt: skip
+    evidence = np.linspace(0, 0.1, 17, dtype=np.float32)[None, :, None]
+    both = Detections(*map(jnp.asarray, (np.stack([xy, xy + 0.1])[None], confidence * np.ones((1, 2, 1)), evidence,
+                                         x_cam[None], (up / np.linalg.norm(up))[None])))  # fmt: skip
     return Seen(views.make_bodies(STANDING[None], np.ones(1), ViewRates()), both)
 
 
@@ -52,7 +56,7 @@ def test_state_and_condition_are_of_the_same_body(seen):
 
 
 def test_a_mirrored_example_is_the_mirror_image_of_the_other(seen):
-    plain, turned = (drawn(seen, ViewRates(mirror=m, told=1.0)) for m in (0.0, 1.0))
+    plain, turned = (drawn(seen, ViewRates(mirror=m, told=1.0, evidence=1.0)) for m in (0.0, 1.0))
     order = np.arange(17)
     order[LEFT], order[RIGHT] = RIGHT, LEFT
     exact = [np.asarray(abs(x.cond.value[:, 1, 0] - x.cond.value[0, 1, 0])) < 1e-5 for x in (plain, turned)]
@@ -60,9 +64,21 @@ def test_a_mirrored_example_is_the_mirror_image_of_the_other(seen):
     np.testing.assert_array_equal(exact[0], exact[1])
     np.testing.assert_allclose(state[1], state[0][:, order] * [-1, 1, 1], atol=1e-4)
     np.testing.assert_allclose(turned.cond.context[:, :17], plain.cond.context[:, :17][:, order], atol=1e-6)
+    np.testing.assert_allclose(turned.cond.context[:, 20:], plain.cond.context[:, 20:][:, order], atol=1e-5)
+    assert len(np.unique(plain.cond.context[0, 20:])) == 17
     np.testing.assert_allclose(
-        turned.cond.context[:, 17:], plain.cond.context[:, 17:] * np.float32([-1, 1, 1]), atol=1e-5
+        turned.cond.context[:, 17:20], plain.cond.context[:, 17:20] * np.float32([-1, 1, 1]), atol=1e-5
     )
+
+
+def test_evidence_is_told_in_its_share_of_the_real_examples_and_in_no_simulated_one(seen):
+    keys = jax.random.split(jax.random.key(2), 2000)
+    view = ViewRates(told=0.5, evidence=0.7)
+    draw = jax.jit(jax.vmap(lambda key, share: mixed_example(key, seen, view, OPEN, share).cond.context, (0, None)))
+    real, simulated = (np.asarray(draw(keys, share))[:, 20:] for share in (1.0, 0.0))
+    np.testing.assert_allclose((real != 0).all(1).mean(), 0.7, atol=0.04)
+    np.testing.assert_array_equal((real != 0).all(1), (real != 0).any(1))
+    assert not simulated.any()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

@@ -24,6 +24,7 @@ VIEW = ViewRates(
     turn=0.25,
     free=0.25,
     told=0.5,
+    evidence=0.7,
     coco=0.32,
     blazepose=0.2,
     rough=0.25,
@@ -50,7 +51,7 @@ DATA: dict[str, Any] = {
     "rehearsal": 0.0,
     # a folder of experiments.rendered, of whose frames a share of the examples is, as real detectors read them
     "detections": "",
-    "detectors": ("full", "lite"),
+    "detectors": ("full", "lite", "heavy", "mean"),
     "detected": 0.3,
     "stream": "",  # a folder of experiments/models/shards.py, read while training goes on; the above then has no effect
 }
@@ -73,7 +74,7 @@ def get_config(recipe: str = "") -> ConfigDict:
         {
             "name": "pose17",
             "seed": 0,
-            "context": 20 if wide else 17,  # with the vertical, or without
+            "context": 37 if wide else 17,  # with the vertical and evidence on joints, or without
             "network": {
                 "hidden": 512,
                 "time_width": 128,

@@ -10,20 +10,21 @@ from jaxpose.geometry.skeleton import H36M_17, MEDIAPIPE_33
 SAME = [name for name in H36M_17.joints if name in MEDIAPIPE_33.joints]
 
 
+SHIFT = {"lite": np.array([6.0, 8]), "heavy": np.array([2.0, 0])}  # px; others are exact
+
+
 def shard(**changes):
-    """Five frames with landmarks at random places in metres, 4 m away, read exactly by one network."""
+    """Five frames with landmarks at random places in metres, 4 m away, read exactly by full and nearly by others."""
     rng = np.random.default_rng(0)
     points = rng.normal(0, 0.3, (5, 33, 3)) + np.array([0.2, 0.1, 4])
     intrinsics = np.tile([500.0, 510.0, 320.0, 240.0], (5, 1))
     xy = points[..., :2] / points[..., 2:] * intrinsics[:, None, :2] + intrinsics[:, None, 2:]
     joints = points[:, [MEDIAPIPE_33.joints.index(name) if name in SAME else 0 for name in H36M_17.joints]]
     fields = {"joints": joints, "intrinsics": intrinsics, "R_cam_world": np.tile(np.diag([1.0, -1, -1]), (5, 1, 1))}
-    fields |= {"full.xy": xy, "full.visibility": np.ones((5, 33)), "full.presence": np.ones(5)}
-    for name in ("full", "lite", "mirrored"):  # evidence that training does not read
-        fields |= {f"{name}.{field}": np.ones((5, 33)) for field in ("peak", "second", "spread")}
-        fields |= {f"{name}.crop": np.tile([320.0, 240, 300, 0], (5, 1))} | (
-            {f"{name}.xy": xy} if name != "full" else {}
-        )
+    for name in ("full", "lite", "heavy", "mirrored"):
+        fields |= {f"{name}.{field}": np.ones((5, 33)) for field in ("visibility", "peak", "second", "spread")}
+        fields |= {f"{name}.crop": np.tile([320.0, 240, 300, 0], (5, 1)), f"{name}.presence": np.ones(5)}
+        fields |= {f"{name}.xy": xy + SHIFT.get(name, 0)}
     fields["clip"] = np.arange(5)
     return {k: np.asarray(v, np.float32) for k, v in (fields | changes).items()}
 
@@ -41,6 +42,26 @@ def test_keypoints_are_those_of_the_joints(tmp_path):
     np.testing.assert_allclose(data.xy[:, 0, at], truth[..., :2] / truth[..., 2:], atol=1e-5)
     np.testing.assert_allclose(data.up_cam, np.tile([0, -1, 0], (5, 1)))
     assert not np.asarray(data.confidence[:, 0, H36M_17.joints.index("spine")]).any(), "BlazePose has no spine"
+
+
+def test_the_mean_of_two_networks_is_a_detector_and_their_distance_the_evidence(tmp_path):
+    """In the unit of the plane: pixels over the focal length."""
+    data = load_detections(write(tmp_path), ("full", "lite", "mean"))
+    at = [H36M_17.joints.index(name) for name in SAME]
+    xy = np.asarray(data.xy)[:, :, at]
+    np.testing.assert_allclose(
+        xy[:, 2] - xy[:, 0], np.broadcast_to(np.array([3 / 500, 4 / 510]), (5, len(at), 2)), atol=1e-5
+    )
+    np.testing.assert_allclose(xy[:, 1] - xy[:, 0], 2 * (xy[:, 2] - xy[:, 0]), atol=1e-5)
+    np.testing.assert_allclose(data.evidence[:, at, 0], 10 / np.sqrt(500 * 510), rtol=1e-4)
+
+
+def test_full_stands_in_where_another_network_did_not_read(tmp_path):
+    presence = np.array([1, 1, 0.2, np.nan, 1])
+    data = load_detections(write(tmp_path, **{"heavy.presence": presence}), ("full", "heavy"))
+    at = H36M_17.joints.index("left_knee")
+    same = np.abs(np.asarray(data.xy)[:, 1, at] - np.asarray(data.xy)[:, 0, at]).max(-1) < 1e-6
+    np.testing.assert_array_equal(same, [False, False, True, True, False])
 
 
 def test_frames_without_a_person_and_hidden_landmarks_are_left_out(tmp_path):
