@@ -161,10 +161,10 @@ def tell_evidence(
     assert cond.context is not None, "a condition of this space has the trust in its joints as context"
     num_joints = cond.mask.shape[-2]
     unit = jnp.sqrt(intrinsics[..., 0] * intrinsics[..., 1]) * view.extent
-    told = 1 / (1 + jnp.asarray(evidence) / (_EVIDENCE_UNIT * unit[..., None, None]))
-    told = jnp.where(jnp.isfinite(told) & (cond.context[..., :num_joints, None] > 0), told, 0.0)
+    share = 1 / (1 + jnp.asarray(evidence) / (_EVIDENCE_UNIT * unit[..., None, None]))
+    share = jnp.where(jnp.isfinite(share) & (cond.context[..., :num_joints, None] > 0), share, 0.0)
     place = [(0, 0)] * (cond.context.ndim - 1) + [(0, max(0, num_joints + 3 - cond.context.shape[-1]))]
-    columns = jnp.swapaxes(told, -1, -2).reshape(*told.shape[:-2], -1)
+    columns = jnp.swapaxes(share, -1, -2).reshape(*share.shape[:-2], -1)
     return cond._replace(context=jnp.concatenate([jnp.pad(cond.context, place), columns], -1)[..., :width])
 
 

@@ -223,8 +223,8 @@ def _of_rows(num: int, size: int, given: tuple[Any, ...]) -> tuple[Any, ...]:
     lens = None if camera.distortion is None else each(camera.distortion, np.shape(camera.distortion)[-1:])
     rows = Camera(each(camera.intrinsics, (4,)), lens)  # type: ignore[arg-type]  # numpy
     sure = np.ones(keypoints.shape[:2], np.float32) if confidence is None else confidence
-    told = each(height, ()), each(up, (3,)), each(evidence, np.shape(evidence)[1:])
-    keypoints, sure, *others = filled((keypoints, sure, rows, *told, initial), num, size)
+    optional = each(height, ()), each(up, (3,)), each(evidence, np.shape(evidence)[1:])
+    keypoints, sure, *others = filled((keypoints, sure, rows, *optional, initial), num, size)
     sure = np.where((np.arange(size) < num)[:, None], np.asarray(sure, np.float32), np.float32(0))
     return keypoints, sure, *others
 
