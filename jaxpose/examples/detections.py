@@ -10,8 +10,11 @@ from jaxpose.conditioning import MaskRates, draw_joints
 from jaxpose.examples.bodies import Bodies
 from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import PINHOLE, pose_example
+from jaxpose.geometry.products import turned as rotated
 from jaxpose.geometry.skeleton import H36M_17, mirror, other_side
 from jaxpose.spaces.person import Statistics, encode_keypoints, encode_pose, tell_evidence, tell_vertical
+
+_ROLL = 0.35  # radians, standard deviation; detectors turn their crop with the person
 
 
 class Detections(NamedTuple):
@@ -51,9 +54,9 @@ def mixed_example(key: Key, data: Seen, view: ViewRates, masks: MaskRates, share
 
 
 def detection_example(key: Key, data: Detections, statistics: Statistics, view: ViewRates, masks: MaskRates) -> Example:
-    """The state and condition of a random body as a random detector read it, perhaps in the mirror.
+    """The state and condition of a random body as a random detector read it, perhaps in the mirror; cameras that are `free` roll.
 
-    Of `view` the shares `mirror`, `told` and `evidence` count, of `masks` what hides joints; a depth is never told.
+    Of `view` the shares `mirror`, `told` and `evidence` count, and whether `free` is above 0, of `masks` what hides joints; a depth is never told.
     """
     row_key, reader_key, mirror_key, mask_key, told_key, evidence_key = jax.random.split(key, 6)
     row = jax.random.randint(row_key, (), 0, data.xy.shape[0])
@@ -65,6 +68,9 @@ def detection_example(key: Key, data: Detections, statistics: Statistics, view: 
     xy, confidence, evidence, x_cam, up = (
         jnp.where(is_mirrored, a, b) for a, b in zip(flipped, (xy, confidence, evidence, x_cam, up), strict=True)
     )
+    if view.free:
+        angle = _ROLL * jax.random.normal(jax.random.fold_in(mirror_key, 1))
+        xy, x_cam, (up,) = rolled(angle, xy, x_cam, up[None])
     cond, turned = encode_keypoints(jnp.asarray(PINHOLE), xy, confidence * draw_joints(mask_key, masks, H36M_17))
     if view.told:
         cond = tell_vertical(cond, turned, jnp.where(jax.random.bernoulli(told_key, view.told), up, 0.0))
@@ -72,3 +78,10 @@ def detection_example(key: Key, data: Detections, statistics: Statistics, view: 
         evidence = jnp.where(jax.random.bernoulli(evidence_key, view.evidence), evidence, jnp.nan)
         cond = tell_evidence(cond, turned, jnp.asarray(PINHOLE), evidence)
     return Example(encode_pose(statistics, turned, x_cam), cond)
+
+
+def rolled(angle: Array, xy: Array, *cam: Array) -> tuple[Array, ...]:
+    """Points [K, 2] on the plane z = 1 and vectors [K, 3] after a roll of the camera about its axis, radians."""
+    c, s = jnp.cos(angle), jnp.sin(angle)
+    R = jnp.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+    return rotated(R[:2, :2], xy), *(rotated(R, x) for x in cam)

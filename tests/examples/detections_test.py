@@ -7,7 +7,7 @@ import pytest
 from figures import STANDING
 
 from jaxpose.conditioning import MaskRates
-from jaxpose.examples import views
+from jaxpose.examples import detections, views
 from jaxpose.examples.detections import Detections, Seen, detection_example, mixed_example
 from jaxpose.examples.rates import ViewRates
 from jaxpose.geometry.camera import project
@@ -91,3 +91,12 @@ def test_the_share_of_real_detections(seen, share):
     forearm = np.linalg.norm(state[:, wrist[0]] - state[:, wrist[1]], axis=-1)
     real = np.linalg.norm(seen.detections.x_cam[0, wrist[0]] - seen.detections.x_cam[0, wrist[1]])
     np.testing.assert_allclose((abs(forearm - real) < 1e-3).mean(), share, atol=0.04)
+
+
+def test_a_rolled_camera_sees_what_its_image_shows():
+    """Points and their image turn together; the image's axis x goes to y, as a quarter of a turn says."""
+    x_cam = jax.random.normal(jax.random.key(0), (17, 3)) + jnp.array([0.3, -0.2, 4.0])
+    for angle in (0.4, jnp.pi / 2):
+        xy, turned = detections.rolled(jnp.asarray(angle), x_cam[:, :2] / x_cam[:, 2:], x_cam)
+        np.testing.assert_allclose(turned[:, :2] / turned[:, 2:], xy, atol=1e-6)
+    np.testing.assert_allclose(xy[:, 1], x_cam[:, 0] / x_cam[:, 2], atol=1e-6)
