@@ -56,8 +56,8 @@ def mixed_example(key: Key, data: Seen, view: ViewRates, masks: MaskRates, share
 def detection_example(key: Key, data: Detections, statistics: Statistics, view: ViewRates, masks: MaskRates) -> Example:
     """The state and condition of a random body as a random detector read it, perhaps in the mirror.
 
-    Of `view` the shares `mirror`, `told` and `evidence` count; the camera rolls where `free` is above 0. Of `masks` what
-    hides joints; a depth is never told.
+    Of `view` the shares `mirror`, `told` and `evidence` count; the camera rolls where `free` is above 0. Of `masks`
+    what hides joints; a depth is never told.
     """
     row_key, reader_key, mirror_key, mask_key, told_key, evidence_key = jax.random.split(key, 6)
     row = jax.random.randint(row_key, (), 0, data.xy.shape[0])
