@@ -4,15 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from mannequin import ARM_LIMITS_DEG, LEG_LIMITS_DEG, TRUNK_LIMITS_DEG, AnglesDeg, forward_kinematics
 from scipy.spatial.transform import Rotation
 
-from experiments.make_assets.mannequin import (
-    ARM_LIMITS_DEG,
-    LEG_LIMITS_DEG,
-    TRUNK_LIMITS_DEG,
-    AnglesDeg,
-    forward_kinematics,
-)
 from jaxpose.evaluation import plausibility as p
 from jaxpose.geometry import measures
 from jaxpose.geometry.skeleton import H36M_17, bones, mirror

@@ -1,4 +1,4 @@
-"""The procedural human's body: bone lengths, joint angles within their limits, forward kinematics.
+"""An oracle of joint angles: a body posed by angles that are known, by forward kinematics of its own.
 
     R_j = R_parent(j) R_x(flexion) R_z(abduction) R_y(rotation)
     x_j = x_parent(j) + R_j (length_j direction_j)
@@ -7,37 +7,17 @@ with signs per joint, so that equal numbers left and right are a mirror image. W
 floor at y = 0; with all angles 0 the body stands with hanging arms, faces +z and has its left towards +x.
 Joint set: H36M_17.
 
-Sources. Segment lengths as fractions of body height: R. Drillis, R. Contini, Body segment parameters (1966),
-as in D. A. Winter, Biomechanics and Motor Control of Human Movement, fig. 4.1 (foot 0.039, shin 0.246, thigh
-0.245, hip to shoulder 0.288, upper arm 0.186, forearm 0.146); the arm's two are within 0.006 of these. Hip
-and shoulder widths are bony breadths there and the narrower distances of joint centres here. Joint limits:
-about the normal ranges of motion of the American Academy of Orthopaedic Surgeons.
+Joint limits: about the normal ranges of motion of the American Academy of Orthopaedic Surgeons.
 """
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import jaxlie
 import numpy as np
 
-from jaxpose.base import Array, Key
+from jaxpose.base import Array
 from jaxpose.geometry.skeleton import H36M_17
-
-# Fraction of body height of the bone that ends at each joint; `left_*` is taken from `right_*`.
-SEGMENT_RATIOS = {
-    "right_hip": 0.055,
-    "right_knee": 0.245,
-    "right_ankle": 0.246,
-    "spine": 0.130,
-    "thorax": 0.158,
-    "neck_nose": 0.066,
-    "head": 0.089,
-    "right_shoulder": 0.112,
-    "right_elbow": 0.180,
-    "right_wrist": 0.152,
-}
-ANKLE_RATIO = 0.039 / (0.245 + 0.246)  # ankle height over the floor as a fraction of the leg
 
 # Where each bone points at zero angles: trunk and head as in upright motion capture, other limbs down.
 _DIRECTIONS = {
@@ -74,30 +54,6 @@ class AnglesDeg(NamedTuple):
     trunk: Array
     legs: Array
     arms: Array
-
-
-def _side(j: str) -> str:
-    return j.replace("left_", "right_")
-
-
-@jax.jit
-def sample_body(key: Key, *, mean_height: float = 1.70, std_height: float = 0.10, std_segment: float = 0.03) -> Array:
-    """Draw an adult body: bone lengths [17] in metres, entry j from joint j to its parent, 0 at the hip.
-
-    Body height is normal (m); every segment varies further by a normal factor with relative spread
-    `std_segment`, the same on both sides. Both are cut at 2.5 standard deviations. Source: the module's.
-    """
-    key_height, key_segment = jax.random.split(key)
-    height = mean_height + std_height * jax.random.truncated_normal(key_height, -2.5, 2.5)
-    factors = 1 + std_segment * jax.random.truncated_normal(key_segment, -2.5, 2.5, (len(SEGMENT_RATIOS),))
-    segments = dict(zip(SEGMENT_RATIOS, height * factors * jnp.array(list(SEGMENT_RATIOS.values())), strict=True))
-    return jnp.stack([segments.get(_side(j), jnp.zeros(())) for j in H36M_17.joints])
-
-
-def clip_angles(angles: AnglesDeg) -> AnglesDeg:
-    """Bring joint angles within their limits."""
-    limits = (jnp.array(list(TRUNK_LIMITS_DEG.values())), jnp.array(LEG_LIMITS_DEG), jnp.array(ARM_LIMITS_DEG))
-    return AnglesDeg(*(jnp.clip(a, lim[..., 0], lim[..., 1]) for a, lim in zip(angles, limits, strict=True)))
 
 
 def _rotation(angles: Array, signs: tuple[int, int, int]) -> jaxlie.SO3:
