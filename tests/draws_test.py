@@ -160,9 +160,9 @@ def generated_rotations(name: str, **options: Any):
 
 
 @case("complete_rotations.dposer", "prior21", rotations_of.Descent(4))
-@case("complete_rotations.replace", "prior21", rotations_of.replacement(3))
-@case("complete_rotations.dps", "prior21", rotations_of.dps(3))
-@case("complete_rotations.mcg", "prior21", rotations_of.mcg(3))
+@case("complete_rotations.replace", "prior21", rotations_of.Guided(3))
+@case("complete_rotations.dps", "prior21", rotations_of.METHODS["dps"](3))
+@case("complete_rotations.mcg", "prior21", rotations_of.METHODS["mcg"](3))
 @case("complete_rotations.few_steps", "prior21_fast", rotations_of.FewSteps())
 @case("complete_rotations.few_steps.spread", "prior21_fast", rotations_of.FewSteps(0.5))
 @case("complete_rotations.base", "prior21_fast", rotations_of.Descent(4))

@@ -42,7 +42,7 @@ from jaxpose.fitting.priors import dposer_prior
 from jaxpose.geometry.body import Body, full_rotations
 from jaxpose.io.anny_body import anny_body
 from jaxpose.spaces.person import encode_keypoints
-from jaxpose.tasks.complete_rotations import PARTS, complete_rotations, replacement
+from jaxpose.tasks.complete_rotations import PARTS, Guided, complete_rotations
 from jaxpose.tasks.diffpose import encode_rows
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.rotations import generate_rotations, to_state
@@ -138,7 +138,7 @@ def completion(setup: Setup) -> Iterator[Ours]:
     del setup
     model, leg = released.load("prior21"), jnp.array(PARTS["left_leg"])
     known = jnp.ones(21).at[leg].set(0)
-    method, figures = replacement(_STEPS), {}
+    method, figures = Guided(_STEPS), {}
     if _has_bench():
         poses, body = jnp.asarray(load_poses(_STRIDE).body_pose), generic_body()
         truth, hidden = joints_of(body, poses), np.asarray(leg) + 1

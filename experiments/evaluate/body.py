@@ -85,12 +85,10 @@ def make_priors(wanted: tuple[str, ...]) -> dict[str, PriorFn]:
         poses = load_rotations(data_root(), "train").body_pose.reshape(-1, 63)
         for name, num, stride in (("gaussian", 1, 1), ("mixture", 8, 4)):
             if name in wanted:
-                made[name] = functools.partial(_energy, fit_mixture(poses[::stride], num))
+                made[name] = functools.partial(
+                    lambda energy, model: energy_prior(energy), fit_mixture(poses[::stride], num)
+                )
     return {name: made[name] for name in ("none", *PRIORS) if name in {"none", *wanted}}
-
-
-def _energy(energy: Callable[[Array], Array], model: released.Model) -> PosePrior:
-    return energy_prior(energy)
 
 
 def motion(model: released.Model, priors: dict[str, PriorFn], options: Options) -> Iterator[Item]:

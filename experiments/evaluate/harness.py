@@ -161,7 +161,11 @@ def line(row: Row, columns: Mapping[str, Column]) -> str:
     """A row as it is printed, with its own privileges at the end."""
     privileges = "" if row.privileges is None else f"  ({row.privileges})"
     if not columns:
-        figures = [f"{k} {_shown(v)}" for k, v in row.values.items() if _is_shown(v)]
+        figures = [
+            f"{k} {_shown(v)}"
+            for k, v in row.values.items()
+            if isinstance(v, float) or (isinstance(v, list) and len(v) == 3)
+        ]
         return f"{row.name}: {', '.join(figures)}{privileges}"
     cells = [_cell(row.values, column) for column in columns.values()]
     return " | ".join([row.name, *cells]) + privileges
@@ -199,10 +203,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _is_shown(value: Any) -> bool:
-    return isinstance(value, float) or (isinstance(value, list) and len(value) == 3)
 
 
 def _shown(value: Any) -> str:

@@ -229,13 +229,10 @@ def _with_skirt(rng: np.random.Generator, person: Person) -> Person:
     weights[:, _J["pelvis"]] = 1 - weights.sum(1)
     a = np.arange(rows * around).reshape(rows, around)
     b = np.roll(a, -1, 1)
-    faces = np.concatenate([np.stack(f, -1).reshape(-1, 3) for f in _quad(a[:-1], b[:-1], a[1:], b[1:])])
+    halves = (a[:-1], a[1:], b[:-1]), (b[:-1], a[1:], b[1:])
+    faces = np.concatenate([np.stack(half, -1).reshape(-1, 3) for half in halves])
     faces = np.concatenate([faces, faces[:, ::-1]])
     return _with(person, points, weights, faces, _cloth(rng, points).clip(0.01, 1))
-
-
-def _quad(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> tuple[tuple[np.ndarray, ...], ...]:
-    return (a, c, b), (b, c, d)
 
 
 def box(half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

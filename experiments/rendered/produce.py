@@ -51,7 +51,11 @@ class Reader:
         first = first_region(self.find, clip, 0, rng)
         sizes = ["lite", "full"] + ["heavy"] * bool(rng.random() < _HEAVY)
         mirrored = rng.random() < _MIRRORED
-        found = {f"{name}.{field}": _empty(len(clip.images), *of) for name in NETWORKS for field, of in FIELDS.items()}
+        num, of = len(clip.images), [(name, field) for name in NETWORKS for field in FIELDS.items()]
+        found = {
+            f"{name}.{field}": np.full((num, *shape), 0 if kind is np.uint8 else np.nan, kind)
+            for name, (field, (shape, kind)) in of
+        }
         for size in sizes:
             region, how = first
             memory: Smooth | None = None
@@ -66,10 +70,6 @@ class Reader:
                 elif f + 1 < len(clip.images):
                     (region, how), memory = first_region(self.find, clip, f + 1, rng), None
         return found
-
-
-def _empty(num: int, shape: tuple[int, ...], kind: type) -> np.ndarray:
-    return np.full((num, *shape), 0 if kind is np.uint8 else np.nan, kind)
 
 
 def _keep(

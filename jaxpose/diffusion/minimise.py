@@ -76,16 +76,14 @@ def minimise(
         return _counted(moved, each, k, tolerance, patience)
 
     def scanned(state: _State, k: Array) -> tuple[_State, None]:
-        return step(state, k) if tolerance <= 0 else jax.lax.cond(state.active.any(), step, _same, state, k), None
+        return step(state, k) if tolerance <= 0 else jax.lax.cond(
+            state.active.any(), step, lambda state, _: state, state, k
+        ), None
 
     zeros, none, far = jnp.zeros(num), jnp.zeros(num, int), jnp.full(num, jnp.inf)
     start = _State(variables, tx.init(variables), jnp.ones(num, bool), zeros, far, none, zeros, none)
     end, _ = jax.lax.scan(scanned, start, jnp.arange(num_steps))
     return Minimised(rejoin(end.variables), end.energy, end.num_steps)
-
-
-def _same(state: _State, k: Array) -> _State:
-    return state
 
 
 def _counted(state: _State, each: Array, k: Array, tolerance: float, patience: int) -> _State:

@@ -155,10 +155,6 @@ def time_grid(sde: SDE, num_steps: int, spacing: str = "log_snr") -> Array:
     return times.at[0].set(sde.t_max).at[-1].set(sde.t_min)
 
 
-def _uniform(sde: SDE, u: Array) -> Array:
-    return sde.t_max + u * (sde.t_min - sde.t_max)
-
-
 def _log_snr(sde: SDE, u: Array) -> Array:
     first, last = log_snr(sde, jnp.asarray([sde.t_max, sde.t_min]))
     return time_at(sde, first + u * (last - first))
@@ -171,7 +167,8 @@ def _low_noise(sde: SDE, u: Array) -> Array:
 
 
 # name -> (sde, u [T+1] rising from 0 to 1) -> times [T+1]
-SPACINGS: dict[str, Callable[[SDE, Array], Array]] = {"uniform": _uniform, "log_snr": _log_snr, "low_noise": _low_noise}
+SPACINGS: dict[str, Callable[[SDE, Array], Array]] = {"log_snr": _log_snr, "low_noise": _low_noise}
+SPACINGS["uniform"] = lambda sde, u: sde.t_max + u * (sde.t_min - sde.t_max)
 
 
 def floating(t: Array) -> Array:

@@ -56,10 +56,6 @@ _KINDS: Mapping[type[Data], _Kind] = {
 }
 
 
-def _write_trc(path: FilePath, markers: Markers) -> None:
-    write_trc(path, markers.names, placed(markers, "y"), markers.fps, markers.first)
-
-
 def _write_c3d(path: FilePath, markers: Markers) -> None:
     radius = None if markers.radius is None else UNITS[markers.unit] * markers.radius
     write_c3d(path, markers.names, placed(markers, "z"), markers.fps, radius, markers.first)
@@ -69,7 +65,7 @@ _WRITERS: Mapping[tuple[type, str], Callable[..., None]] = {
     (Body, ".npz"): save_body,
     (Motion, ".npz"): save_motion,
     (Motion, ".bvh"): write_motion_bvh,
-    (Markers, ".trc"): _write_trc,
+    (Markers, ".trc"): lambda path, m: write_trc(path, m.names, placed(m, "y"), m.fps, m.first),
     (Markers, ".c3d"): _write_c3d,
 }
 

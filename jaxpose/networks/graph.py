@@ -52,7 +52,8 @@ class ChebConv(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         terms = chebyshev_terms(get_skeleton(self.skeleton))
-        init = _chebyshev_init(x.shape[-1], self.features)
+        # xavier-normal as the original has it, whose fans are those of a 4-D tensor (3, 1, in, out)
+        init = nn.initializers.normal(1 / np.sqrt(2 * x.shape[-1] * self.features))
         weight = self.param("weight", init, (len(terms), x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         mixed = _mix_joints(jnp.asarray(terms[1:].reshape(-1, len(x)), x.dtype), x)
@@ -195,8 +196,3 @@ class GraFormer(nn.Module):
 def _mix_joints(matrix: Array, x: Array) -> Array:
     """matrix [I, J] times x [J, ..., C]."""
     return jnp.tensordot(matrix, x, 1)
-
-
-def _chebyshev_init(features_in: int, features_out: int) -> nn.initializers.Initializer:
-    # xavier-normal as the original has it, whose fans are those of a 4-D tensor (3, 1, in, out)
-    return nn.initializers.normal(1 / np.sqrt(2 * features_in * features_out))

@@ -16,7 +16,7 @@ Source: Lu et al., DPoser (2023); Song et al. (2021); Chung et al. (2022, 2023);
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -55,15 +55,6 @@ PARTS |= {
 
 
 _SCHEDULE = truncated(0.3, 0.05)
-
-
-class Method(Protocol):
-    """A way to complete poses; hashable, so it is a static argument of jit. needs: of the model."""
-
-    needs: ClassVar[tuple[str, ...]]
-
-    def states(self, key: Key, model: Model, cond: Condition, num: int, chunk: int) -> Array:
-        """`num` = H states [H, N, 21, D] that agree with the condition of N poses, `chunk` poses at once."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,29 +136,13 @@ def _drawn(
     return draw_states(key, model, posed, num=num, sampler=stochastic(num_steps), chunk=at_once)[0]
 
 
-def replacement(num_steps: int | None = None) -> Guided:
-    """ScoreSDE's inpainting."""
-    return Guided(num_steps)
-
-
-def dps(num_steps: int | None = None, noise: float = 0.05) -> Guided:
-    """Diffusion posterior sampling."""
-    return Guided(num_steps, noise, replaced=False)
-
-
-def mcg(num_steps: int | None = None, noise: float = 0.05) -> Guided:
-    """Manifold constrained gradients."""
-    return Guided(num_steps, noise)
-
-
+# A way to complete poses; hashable, so it is a static argument of jit. `states`: (key, model, condition of N poses, H,
+# poses computed at once) -> states [H, N, 21, D]; needs: of the model.
+Method: TypeAlias = FewSteps | Descent | Guided
 # the name on the command line -> Method
-METHODS: dict[str, Callable[..., Method]] = {
-    "few_steps": FewSteps,
-    "dposer": Descent,
-    "replace": replacement,
-    "dps": dps,
-    "mcg": mcg,
-}
+METHODS: dict[str, Callable[..., Method]] = {"few_steps": FewSteps, "dposer": Descent, "replace": Guided}
+METHODS["dps"] = functools.partial(Guided, noise=0.05, replaced=False)
+METHODS["mcg"] = functools.partial(Guided, noise=0.05)
 
 
 def methods_of(model: Model) -> tuple[str, ...]:

@@ -262,22 +262,6 @@ def _whole(x: Measured) -> np.ndarray:
     return np.unwrap(x.values, period=_TURN, axis=1) if x.unit == "deg" else x.values
 
 
-def _rate(clip: _Clip, x: Measured) -> Measured:
-    return Measured(_slope(_whole(x), clip.seconds("rate")), f"{x.unit or '1'}/s")
-
-
-def _speed(clip: _Clip, point: Measured) -> Measured:
-    return Measured(np.linalg.norm(_slope(point.values, clip.seconds("speed")), axis=-1), "m/s")
-
-
-def _range(clip: _Clip, x: Measured) -> Measured:
-    return Measured(np.ptp(_whole(x), axis=1), x.unit)
-
-
-def _count(clip: _Clip, x: Measured) -> Measured:
-    return Measured(np.array([len(rises) for rises in repetitions(_whole(x))]), "")
-
-
 def _pace(clip: _Clip, x: Measured) -> Measured:
     seconds = clip.seconds("pace")
     every = [
@@ -323,7 +307,10 @@ _FUNCTIONS: dict[str, tuple[str, Callable[..., Measured]]] = {
     "height": ("p", lambda c, a: Measured(a.values @ c.up, "m")),
     "middle": ("*", lambda _, *p: Measured(np.mean([x.values for x in p], 0), _POINT)),
     "abs": ("x", lambda _, x: x._replace(values=abs(x.values))),
-    **{"rate": ("x", _rate), "speed": ("p", _speed), "range": ("x", _range), "count": ("x", _count)},
+    "rate": ("x", lambda c, x: Measured(_slope(_whole(x), c.seconds("rate")), f"{x.unit or '1'}/s")),
+    "speed": ("p", lambda c, p: Measured(np.linalg.norm(_slope(p.values, c.seconds("speed")), axis=-1), "m/s")),
+    "range": ("x", lambda _, x: Measured(np.ptp(_whole(x), axis=1), x.unit)),
+    "count": ("x", lambda _, x: Measured(np.array([len(rises) for rises in repetitions(_whole(x))]), "")),
     **{"pace": ("x", _pace), "peak": ("x", _peak)},
 }
 _OVER_TIME = {"rate", "speed", "range", "count", "pace", "peak"}

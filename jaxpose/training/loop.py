@@ -91,7 +91,8 @@ def fit(
         console.restart(done)
         length, begun = 1, time.monotonic()
         while done < total_steps:
-            end = _end(done, length, total_steps, checkpoint_every, eval_every)
+            periods = [every for every in (checkpoint_every, eval_every) if every]
+            end = min(done + length, total_steps, *((done // every + 1) * every for every in periods))
             state, rows = runner.run(state, data, end - done)
             metrics = {name: values.astype(np.float64).tolist() for name, values in rows.items()}
             _check_finite(metrics, done)
@@ -109,11 +110,6 @@ def fit(
             evaluate()
             length, begun = min(runner.max_steps, max(1, int(_DISPATCH_S / seconds))), time.monotonic()
         return runner.local(state)
-
-
-def _end(done: int, length: int, total_steps: int, *periods: int) -> int:
-    """Where a dispatch of at most `length` steps ends: at the next multiple of a period (0: never) at the latest."""
-    return min(done + length, total_steps, *((done // every + 1) * every for every in periods if every))
 
 
 def _check_finite(rows: Rows, start: int) -> None:

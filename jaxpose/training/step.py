@@ -125,7 +125,11 @@ def make_step(
     def slice_loss(params: Params, key: Key, first: Array, index: Array, data: Data) -> tuple[Array, Metrics]:
         def one(i: Array) -> tuple[Array, Metrics]:
             key_data, key_loss = jax.random.split(jax.random.fold_in(key, i))
-            own = Gathered(data.resident, _row(data.rows, i - first)) if isinstance(data, Gathered) else data
+            own = (
+                Gathered(data.resident, jax.tree.map(lambda x: x[i - first], data.rows))
+                if isinstance(data, Gathered)
+                else data
+            )
             with jax.named_scope("examples"):
                 example = example_fn(key_data, own)
             with jax.named_scope("network"):
@@ -173,10 +177,6 @@ def num_slices(share: int) -> int:
 def ema_decay_at(step: Array, decay: float) -> Array:
     """Decay used at `step`: min(decay, (1 + step) / (10 + step)), so that the random start fades."""
     return jnp.minimum(decay, (1 + step) / (10 + step))
-
-
-def _row(tree: Any, i: Array) -> Any:
-    return jax.tree.map(lambda x: x[i], tree)
 
 
 def _checked(loss: Array, metrics: Metrics) -> tuple[Array, Metrics]:

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 import jaxpose
 from jaxpose.diffusion.regulariser import fixed
 from jaxpose.model import Recalibration
-from jaxpose.tasks.complete_rotations import METHODS, PARTS, Descent, complete_rotations, dps, mcg, rotation_spread
+from jaxpose.tasks.complete_rotations import METHODS, PARTS, Descent, complete_rotations, rotation_spread
 
 POSE = rotation_oracle.draw(0, 2)
 KNOWN = np.ones((2, 21))
@@ -82,7 +82,7 @@ def test_descent_ends_at_the_conditional_mean_of_the_blurred_law():
     np.testing.assert_allclose(got.mean(0), wanted, atol=0.1)
 
 
-@pytest.mark.parametrize("method", [dps(noise=0.01), mcg(noise=0.01)])
+@pytest.mark.parametrize("method", [METHODS[name](noise=0.01) for name in ("dps", "mcg")])
 def test_guided_sampling_has_the_posterior_s_mean_and_spread(method):
     """Of this law the guided equation's own mean and spread are within half a standard error of them."""
     got, hidden = completed(method)
@@ -94,7 +94,7 @@ def test_guided_sampling_has_the_posterior_s_mean_and_spread(method):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", [Descent(num_steps=5), mcg(num_steps=3)])
+@pytest.mark.parametrize("method", [Descent(num_steps=5), METHODS["mcg"](num_steps=3)])
 def test_more_hypotheses_begin_with_the_same_and_chunks_change_nothing(method):
     """Nine are the first of ten, of one program, as seven poses are the first of eight."""
     model = rotation_oracle.tiny()

@@ -108,13 +108,10 @@ def lift_of_noise(
         x = sde.alpha(s) * predicted.x0 + sde.sigma(s) * (jnp.sqrt(1 - fresh) * predicted.eps + jnp.sqrt(fresh) * z)
         t = s
     decoded = problem.decode(predict(x, t, problem.cond).x0, None)
-    summary = spread(decoded.samples, model.recalibration.get("lift"), order=_by_sorting)
+    # the elements that `draw.in_order` selects by their bits, which ONNX lacks
+    by_sorting = lambda x, low, high: jnp.take(jnp.sort(x, 0), jnp.stack([low, high]), 0, mode="clip")  # noqa: E731
+    summary = spread(decoded.samples, model.recalibration.get("lift"), order=by_sorting)
     return Hypotheses(decoded.samples, *summary, decoded.root)
-
-
-def _by_sorting(values: Array, low: Array, high: Array) -> Array:
-    """The elements that `draw.in_order` selects by their bits, which ONNX lacks."""
-    return jnp.take(jnp.sort(values, 0), jnp.stack([low, high]), 0, mode="clip")
 
 
 def noise_of(key: Key, model: Model, num: int, batch: int) -> Array:

@@ -50,7 +50,11 @@ def spread_of(
         inner, outer = np.quantile(distance, (0.5, 0.9), axis=0)
     shape = outer[..., None, None] * _root(given, 0.5)
     if radius_90 is None:
-        radius_90 = np.quantile(np.linalg.norm(away, axis=-1), 0.9, axis=0) if not few else outer * _size(given)
+        radius_90 = (
+            np.quantile(np.linalg.norm(away, axis=-1), 0.9, axis=0)
+            if not few
+            else outer * np.sqrt(np.trace(given, axis1=-2, axis2=-1) / 3)
+        )
     return Spread(mean, shape, inner / np.maximum(outer, 1e-6), np.asarray(radius_90, np.float64))
 
 
@@ -60,8 +64,3 @@ def _root(matrices: np.ndarray, power: float) -> np.ndarray:
     values, vectors = np.linalg.eigh(np.where(finite, matrices, 0))
     powers = np.where(values > _TINY, np.maximum(values, _TINY) ** power, 0)
     return np.where(finite, (vectors * powers[..., None, :]) @ np.swapaxes(vectors, -1, -2), np.nan)
-
-
-def _size(covariance: np.ndarray) -> np.ndarray:
-    """Root mean square of the three standard deviations."""
-    return np.sqrt(np.trace(covariance, axis1=-2, axis2=-1) / 3)

@@ -59,17 +59,13 @@ def check_fit(
         raise ValueError(f"not the weights of {network}; {len(faults)} tensors do not fit: {listed}")
 
 
-def _transposed(path: Path, shape: Shape) -> Shape:
-    return shape[::-1] if path[-1] == "kernel" else shape
-
-
 def converted(
     name: str,
     module: Any,
     inputs: Sequence[Any],
     weights: Mapping[str, Any],
     layers: Iterable[Layer],
-    stored: Callable[[Path, Shape], Shape] = _transposed,
+    stored: Callable[[Path, Shape], Shape] = lambda path, shape: shape[::-1] if path[-1] == "kernel" else shape,
     **legal: Any,
 ) -> dict[str, Any]:
     """Parameters of our `module` from tensors by the original's names; ValueError as of `check_fit(name, **legal)`.
