@@ -25,8 +25,7 @@ import numpy as np
 
 from jaxpose.files import FilePath
 from jaxpose.io.arrays import Source, as_float, as_rate, source_of
-from jaxpose.io.asf_amc import asf_beside
-from jaxpose.io.retarget import motion_from_amc, motion_from_bvh
+from jaxpose.io.retarget import read_retargeted
 from jaxpose.io.smpl_motion import Motion, check_motion, resample, save_motion, take_frames, y_up_from_z_up
 from jaxpose.reading import reader
 
@@ -62,24 +61,23 @@ def read_motion(
     up: Literal["y", "z"] | None = None,
     pelvis: Sequence[float] | np.ndarray | None = None,
     missing: Literal["error", "drop", "keep"] = "error",
+    **retargeting: Any,
 ) -> Motion:
     """The motion in a file, whose format is detected by suffix and keys (module docstring).
 
     asf: the skeleton of an .amc file; by default the .asf beside it. fps: for files without a frame rate
     (default 30, 120 of .amc). up: of an .npz or .npy without one (default z with AMASS's keys, y for plain arrays).
     pelvis: [3] metres, J_0 of the body model, for AMASS's `trans`. missing: frames with NaN or infinity are an error,
-    dropped and counted in `source`, or kept. ValueError names the file, and the frame or key with the fault.
+    dropped and counted in `source`, or kept. retargeting: as of `retarget`, of .bvh and .amc. ValueError names the
+    file, and the frame or key with the fault.
     """
     source = source_of(path)
     path, max_turns = source.path, 1
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     match source.suffix:
-        case ".bvh":
-            motion = motion_from_bvh(path)
-        case ".amc":
-            skeleton = asf_beside(path) if asf is None else asf
-            motion = motion_from_amc(path, skeleton, fps=120.0 if fps is None else fps)
+        case ".bvh" | ".amc":
+            motion = read_retargeted(path, asf=asf, fps=fps, **retargeting).motion
         case ".npy" | ".npz":
             arrays = _load(source)
             motion, max_turns = _motion(path, arrays, fps, up, pelvis), 1 if "" in arrays else 2

@@ -18,13 +18,14 @@ Source: shared/data/README.md, "How it was made"; constants are in source_skelet
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.io.asf_amc import read_amc, read_asf
+from jaxpose.io.asf_amc import asf_beside, read_amc, read_asf
 from jaxpose.io.bvh import read_bvh, write_bvh
 from jaxpose.io.joints17 import joints17
 from jaxpose.io.smpl_motion import Motion
@@ -71,15 +72,14 @@ class Retargeted(NamedTuple):
 
 
 @reader("file of motion")
-def motion_from_bvh(path: FilePath, **options: Any) -> Motion:
-    """The motion in a BVH file; options, result and errors as of `retarget`."""
-    return retarget(read_bvh(path), **options).motion
-
-
-@reader("file of motion")
-def motion_from_amc(amc: FilePath, asf: FilePath, *, fps: float = 120.0, **options: Any) -> Motion:
-    """The motion in an .amc file of the skeleton in an .asf file; the rest as of `retarget`."""
-    return retarget(read_amc(amc, read_asf(asf), fps=fps), **options).motion
+def read_retargeted(
+    path: FilePath, *, asf: FilePath | None = None, fps: float | None = None, **options: Any
+) -> Retargeted:
+    """The motion in a .bvh or .amc file; asf, fps: of .amc, by default the .asf beside it, and 120; the rest as of
+    `retarget`."""
+    amc = Path(path).suffix.lower() == ".amc"
+    take = read_amc(path, read_asf(asf or asf_beside(path)), fps=fps or 120.0) if amc else read_bvh(path)
+    return retarget(take, **options)
 
 
 def retarget(
@@ -122,7 +122,7 @@ def retarget(
 def write_motion_bvh(
     path: FilePath, motion: Motion, offsets: np.ndarray = GENERIC_OFFSETS, *, unit: str = "cm"
 ) -> None:
-    """Write a motion as BVH, `unit` "cm" or "m", with SMPL's rest pose `offsets` [22, 3] m: see `motion_from_bvh`."""
+    """Write a motion as BVH, `unit` "cm" or "m", with SMPL's rest pose `offsets` [22, 3] m: see `read_retargeted`."""
     vectors = np.concatenate([motion.global_orient[:, None], motion.body_pose], 1)
     rotations = rotation_matrices(vectors)
     write_bvh(path, SMPL_22.joints, SMPL_22.parents, offsets, rotations, motion.transl, motion.fps, unit)

@@ -11,7 +11,7 @@ from jaxpose.geometry.skeleton import H36M_17, SMPL_22, bone_lengths
 from jaxpose.io.asf_amc import read_amc, read_asf
 from jaxpose.io.bvh import read_bvh, write_bvh
 from jaxpose.io.motion import Motion
-from jaxpose.io.retarget import GENERIC_OFFSETS, motion_from_bvh, retarget, write_motion_bvh
+from jaxpose.io.retarget import GENERIC_OFFSETS, read_retargeted, retarget, write_motion_bvh
 from jaxpose.io.take import world
 
 SAMPLES, MOCAP = DATA / "bvh_samples", DATA / "mocap"
@@ -142,7 +142,7 @@ def test_real_files_agree_with_the_shared_motion_capture(name):
 def test_a_rest_pose_with_hanging_arms():
     """3ds Max: limbs point as in the file within 0.01 degree; elbows bend about y, the left to -, the right to +."""
     take = read_bvh(SAMPLES / "131_01_3dsmax.bvh")
-    motion = motion_from_bvh(SAMPLES / "131_01_3dsmax.bvh")
+    motion = read_retargeted(SAMPLES / "131_01_3dsmax.bvh").motion
     positions = world(take)[0]
     wanted = [
         positions[:, take.names.index(f"{s}{b}")] - positions[:, take.names.index(f"{s}{a}")]
@@ -192,7 +192,7 @@ def test_a_written_motion_is_read_again(tmp_path, unit):
     motion, path = drawn(), tmp_path / "motion.bvh"
     offsets = GENERIC_OFFSETS * 1.1 + np.random.default_rng(1).normal(size=(22, 3)) * 0.01
     write_motion_bvh(path, motion, offsets, unit=unit)
-    again = motion_from_bvh(path, offsets=offsets)
+    again = read_retargeted(path, offsets=offsets).motion
     gap = angles_between(*(Rotation.from_rotvec(vectors_of(m).reshape(-1, 3)).as_matrix() for m in (motion, again)))
     assert gap.max() < 1e-3
     np.testing.assert_allclose(again.transl, motion.transl, atol=1e-5)
@@ -218,7 +218,7 @@ def test_smpls_own_names_are_known(tmp_path):
 
     motion, names, offsets, rotations, root = renamed(official)
     write_bvh(tmp_path / "a.bvh", names, SMPL_22.parents, offsets, rotations, root, 60.0)
-    again = motion_from_bvh(tmp_path / "a.bvh")
+    again = read_retargeted(tmp_path / "a.bvh").motion
     np.testing.assert_allclose(turned(vectors_of(again)), turned(vectors_of(motion)), atol=1e-5)
 
 
@@ -239,11 +239,11 @@ def test_a_map_of_joints_serves_other_skeletons_and_axes(tmp_path, up):
     path = tmp_path / "strange.bvh"
     write_bvh(path, names, SMPL_22.parents, offsets, rotations, root, 30.0, "m")
     with pytest.raises(ValueError, match=r"strange\.bvh.*joint map"):
-        motion_from_bvh(path)
+        read_retargeted(path)
     joint_map = dict(zip(names, SMPL_22.joints, strict=True))
     with pytest.raises(ValueError, match=r"strange\.bvh.*unit_m"):
-        motion_from_bvh(path, joint_map=joint_map)
-    again = motion_from_bvh(path, joint_map=joint_map, unit_m=0.1)
+        read_retargeted(path, joint_map=joint_map)
+    again = read_retargeted(path, joint_map=joint_map, unit_m=0.1).motion
     np.testing.assert_allclose(turned(vectors_of(again)), turned(vectors_of(motion)), atol=1e-5)
     np.testing.assert_allclose(again.transl, motion.transl, atol=1e-5)
     assert ("turned to y up" in again.source) == (up == "z")

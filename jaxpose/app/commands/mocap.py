@@ -44,12 +44,10 @@ from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import H36M_17, get_skeleton
 from jaxpose.io import PartialMotion, Poses3D, kind_of
 from jaxpose.io.arrays import load_arrays
-from jaxpose.io.asf_amc import asf_beside, read_amc, read_asf
 from jaxpose.io.body_files import load_body
-from jaxpose.io.bvh import read_bvh
 from jaxpose.io.motion import Motion, read_motion
 from jaxpose.io.poses3d import read_poses3d
-from jaxpose.io.retarget import retarget
+from jaxpose.io.retarget import read_retargeted
 from jaxpose.io.smpl_motion import check_motion
 from jaxpose.model import load
 from jaxpose.originals.datasets.h36m import check_new, new_folder
@@ -196,7 +194,9 @@ class _Reader:
         """People of a file, with their numbers, at the wanted rate; yields progress."""
         suffix, o = path.suffix.lower(), self.options
         if suffix in (".bvh", ".amc"):
-            return [(0, self._take(path, suffix))]
+            given = {"asf": o.asf, "fps": o.source_fps, "unit_m": o.unit_m, "joint_map": self.joint_map}
+            motion, joints = read_retargeted(path, **given)
+            return [(0, at_rate(Recorded(check_motion(motion, path), joints, suffix[1:]), o.fps))]
         kind = kind_of(path, (PartialMotion, Poses3D))
         if kind is PartialMotion:
             return [(0, self._smpl(path))]
@@ -223,19 +223,6 @@ class _Reader:
         file = str(path.absolute()), now.st_mtime_ns, now.st_size, person
         made_of = repr((*file, o.skeleton, o.up, o.unit, o.source_fps, o.fps))
         return _parts(o.out) / f"{hashlib.sha256(made_of.encode()).hexdigest()[:32]}.npz"
-
-    def _take(self, path: Path, suffix: str) -> Recorded:
-        o = self.options
-        if suffix == ".bvh":
-            take = read_bvh(path)
-        else:
-            take = read_amc(path, read_asf(o.asf or asf_beside(path)), fps=o.source_fps or 120.0)
-        try:
-            motion, joints = retarget(take, unit_m=o.unit_m, joint_map=self.joint_map)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-        check_motion(motion, path)
-        return at_rate(Recorded(motion, joints, suffix[1:]), o.fps)
 
     def _smpl(self, path: Path) -> Recorded:
         up: Any = self.options.up

@@ -18,10 +18,8 @@ from jaxpose.datasets.amass import prepare_amass
 from jaxpose.geometry.skeleton import get_skeleton
 from jaxpose.io.anny_body import anny_body
 from jaxpose.io.arrays import Source
-from jaxpose.io.asf_amc import asf_beside
 from jaxpose.io.body_files import save_body
 from jaxpose.io.motion import read_motion, save_motion
-from jaxpose.io.retarget import motion_from_amc, motion_from_bvh
 from jaxpose.model import DEFAULT_MODEL, load
 from jaxpose.originals.datasets.prepare_gmm import gmm_of_detections, gmm_of_heatmaps, gmm_of_keypoints
 from jaxpose.tasks.samplers import sampler_of
@@ -138,7 +136,8 @@ def motion(options: kinds.PrepareMotion) -> Iterator[str]:
     if "joint_map" in given:
         given["joint_map"] = read_joint_map(given["joint_map"])
     for path, name in zip(options.files, names, strict=True):
-        moved = _read_motion(path, given)
+        suffix = path.suffix.lower()
+        moved = read_motion(path, **{k: value for k, value in given.items() if suffix in _MEANING[k]})
         options.out.mkdir(parents=True, exist_ok=True)
         target = options.out / f"{name}.npz"
         save_motion(target, moved)
@@ -162,13 +161,3 @@ def read_joint_map(path: Path) -> dict[str, str]:
     if not isinstance(names, dict) or not all(isinstance(value, str) for value in names.values()):
         raise ValueError(f"{path}: needed an object of joint names, the file's to SMPL's")
     return names
-
-
-def _read_motion(path: Path, given: dict[str, Any]) -> Any:
-    suffix = path.suffix.lower()
-    options = {name: value for name, value in given.items() if suffix in _MEANING[name]}
-    if suffix == ".bvh":
-        return motion_from_bvh(path, **options)
-    if suffix == ".amc":
-        return motion_from_amc(path, options.pop("asf", None) or asf_beside(path), **options)
-    return read_motion(path, **options)
