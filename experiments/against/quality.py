@@ -21,15 +21,7 @@ import numpy as np
 from experiments.against.draws import completed, denoised
 from experiments.benchmark.sampling import best_figures, best_mm, lift_program, recipe_inputs
 from experiments.benchmark.timing import Run, Setup, compiled, example_inputs, over_devices, replicated
-from experiments.evaluate.bench import (
-    bench_file,
-    generic_body,
-    joints_of,
-    load_frames,
-    load_motions,
-    load_poses,
-    on_device,
-)
+from experiments.evaluate import bench
 from experiments.evaluate.body import denoised_joints
 from jaxpose import model as released
 from jaxpose.base import Array, Camera, Condition
@@ -82,7 +74,7 @@ def mean_pose(setup: Setup) -> Iterator[Ours]:
     """The mean of 5 hypotheses, by pose17 and by few steps."""
     measured = _has_bench()
     if measured:
-        keypoints, confidence, intrinsics, joints = on_device(load_frames(_STRIDE))
+        keypoints, confidence, intrinsics, joints = bench.on_device(bench.load_frames(_STRIDE))
         truth = align_root(joints)
 
         def error(model: released.Model, **how: Any) -> np.ndarray:
@@ -114,7 +106,7 @@ def generation(setup: Setup) -> Iterator[Ours]:
     """Poses of the prior by its own sampler."""
     del setup
     if measured := _has_bench():
-        real = load_poses(1).body_pose.reshape(-1, 63)
+        real = bench.load_poses(1).body_pose.reshape(-1, 63)
 
         def distances(model: released.Model, **how: Any) -> np.ndarray:
             draw = jax.jit(lambda key, m: generate_rotations(key, m, _SET, **how))
@@ -140,9 +132,9 @@ def completion(setup: Setup) -> Iterator[Ours]:
     known = jnp.ones(21).at[leg].set(0)
     method, figures = Guided(_STEPS), {}
     if _has_bench():
-        poses, body = jnp.asarray(load_poses(_STRIDE).body_pose), generic_body()
-        truth, hidden = joints_of(body, poses), np.asarray(leg) + 1
-        best = lambda samples: np.asarray(hidden_errors(joints_of(body, samples), truth, hidden)["min"])  # noqa: E731
+        poses, body = jnp.asarray(bench.load_poses(_STRIDE).body_pose), bench.generic_body()
+        truth, hidden = bench.joints_of(body, poses), np.asarray(leg) + 1
+        best = lambda samples: np.asarray(hidden_errors(bench.joints_of(body, samples), truth, hidden)["min"])  # noqa: E731
         ours = complete_rotations(jax.random.key(0), model, poses, known, num_hypotheses=_COMPLETIONS, method=method)
         figures = beside(best(jax.jit(by_descent)(model, poses, known)), best(ours))
 
@@ -162,13 +154,15 @@ def denoising(setup: Setup) -> Iterator[Ours]:
     model, figures = released.load("prior21"), {}
     start, body = jnp.asarray(model.statistics.mean), anny_body("smpl")
     if _has_bench():
-        body, clips = generic_body(), load_motions(_CLIPS)
+        body, clips = bench.generic_body(), bench.load_motions(_CLIPS)
         truth = jnp.asarray(clips.joints)
         noisy = truth + _NOISE * jnp.asarray(clips.unit_noise)
         error = lambda joints: 1000 * np.asarray(mpjpe(joints, truth).mean(-1))  # noqa: E731
         begin = start + 0.01 * jax.random.normal(jax.random.key(0), (*truth.shape[:2], 21, 3))
         scale = jnp.broadcast_to(model.statistics.std, start.shape)
-        recipe = jax.jit(lambda m, y: joints_of(body, denoised(m, body, jax.random.key(1), begin, y, start, scale)))
+        recipe = jax.jit(
+            lambda m, y: bench.joints_of(body, denoised(m, body, jax.random.key(1), begin, y, start, scale))
+        )
         figures = beside(error(recipe(model, noisy)), error(_fitted(model, body, noisy, start)))
 
     def run(persons: int) -> Run:
@@ -216,7 +210,7 @@ def _lifts(model: released.Model, num: int) -> Callable[[int], Run]:
 
 def _has_bench() -> bool:
     try:
-        bench_file("val_frames.npz")
+        bench.bench_file("val_frames.npz")
     except ValueError as error:
         print(f"equal_quality: times alone, {error}", flush=True)
         return False

@@ -10,18 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmark.timing import (
-    Program,
-    Row,
-    Setup,
-    compiled,
-    example_inputs,
-    interleaved,
-    measured,
-    over_devices,
-    replicated,
-    sampling_operations,
-)
+from experiments.benchmark import timing
 from experiments.evaluate.bench import bench_path
 from jaxpose import model as released
 from jaxpose.base import Array, Camera, Hypotheses
@@ -33,12 +22,12 @@ from jaxpose.tasks.samplers import SAMPLERS, Sampler, original, stochastic
 _SAMPLES = 200  # hypotheses of the recipe case
 
 
-def sampling(setup: Setup) -> list[Row]:
+def sampling(setup: timing.Setup) -> list[timing.Row]:
     """`lift` of --batch poses by --hypotheses, the model's own steps, float32."""
     return [_lifting_row(setup, "sampling", "", setup.sizes.hypotheses, setup.sizes.batch, stochastic(), "float32")]
 
 
-def lifting(setup: Setup) -> Iterator[Row]:
+def lifting(setup: timing.Setup) -> Iterator[timing.Row]:
     """`lift` over hypotheses x poses x steps x samplers x types; what is not float32 with its distance from that."""
     sizes = setup.sizes
     samplers = [SAMPLERS[name](steps) for steps in sizes.grid_steps or (None,) for name in sizes.grid_sampler]
@@ -48,7 +37,7 @@ def lifting(setup: Setup) -> Iterator[Row]:
         yield _lifting_row(setup, "lifting", name, num, batch, sampler, dtype)
 
 
-def recipe(setup: Setup) -> list[Row]:
+def recipe(setup: timing.Setup) -> list[timing.Row]:
     """200 hypotheses by 1000 calls of Euler-Maruyama against few calls of the same network, of one pose and of many.
 
     Where validation poses are (shared/bench): mean best-of-200 of both, the ratio, and its standard error over poses.
@@ -60,13 +49,13 @@ def recipe(setup: Setup) -> list[Row]:
     alone += [lift_program(model, one, _SAMPLES) for model in models.values()]
     together = [lift_program(setup.model, inputs, _SAMPLES, sampler=original())]
     together += [lift_program(model, inputs, _SAMPLES) for model in models.values()]
-    times = interleaved(min(setup.sizes.repeats, 3), *(program.run for program in alone))
+    times = timing.interleaved(min(setup.sizes.repeats, 3), *(program.run for program in alone))
     # the recipe of many poses once: it is long enough to be its own median
     slow_samples, slow_seconds = _once(together[0])
     slow_error = best_mm(slow_samples, truth)
     rows = []
     for i, (name, model) in enumerate(models.items(), 1):
-        fast_times = interleaved(setup.sizes.repeats, together[i].run)[0]
+        fast_times = timing.interleaved(setup.sizes.repeats, together[i].run)[0]
         figures: dict[str, float] = {
             "calls": stochastic().network_calls(model),
             "recipe_calls": 1000,
@@ -84,7 +73,7 @@ def recipe(setup: Setup) -> list[Row]:
             assert error is not None
             figures |= best_figures(slow_error, error)
         higher, lower = ("speedup_one", "speedup"), ("best_of_200_over_recipe",)
-        rows.append(Row("recipe", name, figures, higher, lower if slow_error is not None else ()))
+        rows.append(timing.Row("recipe", name, figures, higher, lower if slow_error is not None else ()))
     return rows
 
 
@@ -107,24 +96,26 @@ def lift_program(
     *,
     sampler: Sampler | None = None,
     dtype: str | None = None,
-) -> Program:
+) -> timing.Program:
     """`lift` of inputs (keypoints, confidence, intrinsics), the poses cut over all devices, weights as `dtype`."""
 
     def run(key: Array, model: released.Model, xy: Array, sure: Array, intrinsics: Array) -> Hypotheses:
         return lift(key, model, xy, sure, camera=Camera(intrinsics), num_hypotheses=num, sampler=sampler)
 
-    keypoints, confidence = over_devices(inputs[:2])
-    intrinsics = over_devices(inputs[2]) if inputs[2].ndim == 2 else replicated(inputs[2])
-    key, whole = replicated((jax.random.key(0), model if dtype is None else model.astype(dtype)))
-    return compiled(run, key, whole, keypoints, confidence, intrinsics)
+    keypoints, confidence = timing.over_devices(inputs[:2])
+    intrinsics = timing.over_devices(inputs[2]) if inputs[2].ndim == 2 else timing.replicated(inputs[2])
+    key, whole = timing.replicated((jax.random.key(0), model if dtype is None else model.astype(dtype)))
+    return timing.compiled(run, key, whole, keypoints, confidence, intrinsics)
 
 
-def _lifting_row(setup: Setup, case: str, name: str, num: int, batch: int, sampler: Sampler, dtype: str) -> Row:
-    model, inputs, calls = setup.model, example_inputs(batch), sampler.network_calls(setup.model)
-    draw: Callable[..., Program] = functools.partial(lift_program, model, inputs, num, sampler=sampler)
+def _lifting_row(
+    setup: timing.Setup, case: str, name: str, num: int, batch: int, sampler: Sampler, dtype: str
+) -> timing.Row:
+    model, inputs, calls = setup.model, timing.example_inputs(batch), sampler.network_calls(setup.model)
+    draw: Callable[..., timing.Program] = functools.partial(lift_program, model, inputs, num, sampler=sampler)
     program = draw(dtype=dtype)
-    work = sampling_operations(model, calls=calls, poses=batch, hypotheses=num)
-    measurements = measured(setup, program, width=model.spec.network.hidden, operations=work, dtype=dtype)
+    work = timing.sampling_operations(model, calls=calls, poses=batch, hypotheses=num)
+    measurements = timing.measured(setup, program, width=model.spec.network.hidden, operations=work, dtype=dtype)
     figures = {"poses": batch, "hypotheses": num, "calls": calls, **measurements}
     figures["poses_per_second"] = batch * num / measurements["seconds"]
     if dtype != "float32":
@@ -132,15 +123,15 @@ def _lifting_row(setup: Setup, case: str, name: str, num: int, batch: int, sampl
         figures["sample_error_mm"] = float(1000 * jnp.linalg.norm(samples - exact, axis=-1).mean())
         mean_error = jnp.linalg.norm(samples.mean(0) - exact.mean(0), axis=-1)
         figures["mean_error_mm"] = float(1000 * mean_error.mean())
-    return Row(case, name, figures, higher=("share_of_product_rate",))
+    return timing.Row(case, name, figures, higher=("share_of_product_rate",))
 
 
-def recipe_inputs(setup: Setup) -> tuple[tuple[Array, ...], Array | None]:
+def recipe_inputs(setup: timing.Setup) -> tuple[tuple[Array, ...], Array | None]:
     """Evenly spaced validation poses with their truth [N, J, 3], or frames of the bundled clip without."""
     path, num = bench_path("val_frames.npz"), setup.sizes.recipe_poses
     if not path.is_file():
         print(f"recipe: no best-of-200, {path} is absent; times are of the bundled clip's frames", flush=True)
-        keypoints, confidence, intrinsics = example_inputs(num)
+        keypoints, confidence, intrinsics = timing.example_inputs(num)
         return (keypoints, confidence, jnp.tile(intrinsics, (num, 1))), None
     bench = load_lifting_bench(path)
     if num > len(bench.keypoints):
@@ -156,7 +147,7 @@ def best_mm(samples: Array, truth: Array | None) -> np.ndarray | None:
     return None if truth is None else np.asarray(1000 * best_of(mpjpe(align_root(samples), truth)))
 
 
-def _once(program: Program) -> tuple[Any, float]:
+def _once(program: timing.Program) -> tuple[Any, float]:
     started = time.perf_counter()
     samples = jax.block_until_ready(program.run()).samples
     return samples, time.perf_counter() - started

@@ -8,20 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.benchmark import timing
 from experiments.benchmark.sampling import lift_program
-from experiments.benchmark.timing import (
-    Program,
-    Row,
-    Setup,
-    compiled,
-    example_inputs,
-    interleaved,
-    measured,
-    operations_of,
-    over_devices,
-    replicated,
-    sampling_operations,
-)
 from jaxpose import model as released
 from jaxpose.base import Array, Camera
 from jaxpose.diffusion import time_grid
@@ -56,7 +44,7 @@ _LIKELIHOOD_STEPS = score.NUM_STEPS  # intervals, as `jaxpose score` has them
 class Task(NamedTuple):
     """A task as it is timed: its program, what it makes (in a unit), the network's operations, and the network."""
 
-    program: Program
+    program: timing.Program
     num: int
     unit: str
     operations: float
@@ -73,7 +61,7 @@ class Bodies(NamedTuple):
     intrinsics: Array
 
 
-def tasks(setup: Setup) -> Iterator[Row]:
+def tasks(setup: timing.Setup) -> Iterator[timing.Row]:
     """Every task once: what it makes a second, and the network's share of the ceiling, at the sizes that stand by it.
 
     Fits count their prior's network calls alone: the rest of their time is the body, its gradient and Adam. Denoising
@@ -93,12 +81,12 @@ def tasks(setup: Setup) -> Iterator[Row]:
         yield row._replace(figures=row.figures | bfloat16_figures(setup, task.program, other.program))
 
 
-def bfloat16_figures(setup: Setup, exact: Program, narrow: Program) -> dict[str, float]:
+def bfloat16_figures(setup: timing.Setup, exact: timing.Program, narrow: timing.Program) -> dict[str, float]:
     """Speed of a program with bfloat16 weights over float32, and the distance of their results with the same key.
 
     The mean over what is drawn: mm of joints, or of rotations the milliradians between their vectors.
     """
-    times = interleaved(setup.sizes.repeats, exact.run, narrow.run)
+    times = timing.interleaved(setup.sizes.repeats, exact.run, narrow.run)
     results = (narrow.run(), exact.run())
     narrow_result, wanted = (jnp.asarray(getattr(x, "samples", getattr(x, "joints", x))) for x in results)
     unit = "mrad" if wanted.shape[-2] == 21 else "mm"  # 21 joints turn; sets of joint positions have the root too
@@ -111,7 +99,7 @@ def joint_tasks(model: released.Model, fast: released.Model | None) -> dict[str,
     """Tasks on joint positions, by their sizes."""
 
     def lifted(model: released.Model) -> Task:
-        return _task(model, lift_program(model, example_inputs(64), 50), 64 * 50, poses=64)
+        return _task(model, lift_program(model, timing.example_inputs(64), 50), 64 * 50, poses=64)
 
     def completed() -> Task:
         joints = _some_joints(model, 16).at[:, 11:14].set(jnp.nan)  # the left arm is not seen
@@ -170,17 +158,17 @@ def rotation_tasks(prior: released.Model, bodies: Bodies) -> dict[str, Callable[
     return {**sizes, "denoise_motion 2 x 32 frames": cleaned, "fit 8, 4 starts": fitted}
 
 
-def likelihood(setup: Setup) -> list[Row]:
+def likelihood(setup: timing.Setup) -> list[timing.Row]:
     """Exact log density of 16 poses, with the intervals of `jaxpose score`: given their keypoints, and given nothing.
 
     An interval has two traces, a linearisation with a derivative for each number, and before each a step of four calls.
     """
     model, num = setup.model, 16
-    keypoints, confidence, intrinsics = example_inputs(num)
+    keypoints, confidence, intrinsics = timing.example_inputs(num)
     cond, view = encode_keypoints(intrinsics, keypoints, confidence)
     x = encode_pose(model.statistics, view, _some_joints(model, num))
     times = time_grid(model.spec.sde(), _LIKELIHOOD_STEPS, model.spec.spacing)
-    numbers, cost = int(np.prod(model.spec.state_shape)), operations_of(model.params)
+    numbers, cost = int(np.prod(model.spec.state_shape)), timing.operations_of(model.params)
 
     def run(model: released.Model, x: Array, cond: Any) -> Array:
         return log_likelihood(model.spec.sde(), model.predict_fn(), x, times, cond)
@@ -191,12 +179,12 @@ def likelihood(setup: Setup) -> list[Row]:
         calls = 4 * (traces + 1) + traces
         work = calls * cost.step + num * (calls + traces * numbers) * cost.hypothesis
         work += num * cost.pose * (condition is not None)
-        program = compiled(run, replicated(model), over_devices(x), over_devices(condition))
+        program = timing.compiled(run, timing.replicated(model), timing.over_devices(x), timing.over_devices(condition))
         rows.append(_task_row(setup, setting, Task(program, num, "poses", work, model), "likelihood"))
     return rows
 
 
-def skinning(setup: Setup) -> list[Row]:
+def skinning(setup: timing.Setup) -> list[timing.Row]:
     """Vertices of 128 bodies of the default mesh, SMPL's and SMPL-X's tables, with shapes.
 
     Beside the products: bytes that must be read and written (tables and vertices) against the copy rate. What is left
@@ -216,14 +204,14 @@ def skinning(setup: Setup) -> list[Row]:
         vertices, joints = body.v_template.shape[0], len(body.parents)
         work = 2.0 * num * vertices * (3 * 9 * (joints - 1) + 12 * joints + 3 * body.shapedirs.shape[-1])
         tables = sum(t.nbytes for t in (body.posedirs, body.weights, body.shapedirs, body.v_template))
-        program = compiled(run, replicated(body), over_devices(pose), over_devices(betas))
-        timed = measured(setup, program, width=512, operations=work, traffic=tables + 12.0 * num * vertices)
+        program = timing.compiled(run, timing.replicated(body), timing.over_devices(pose), timing.over_devices(betas))
+        timed = timing.measured(setup, program, width=512, operations=work, traffic=tables + 12.0 * num * vertices)
         figures = {"bodies": num, "vertices": vertices, **timed, "bodies_per_second": num / timed["seconds"]}
-        rows.append(Row("skinning", kind, figures, higher=("share_of_product_rate", "share_of_copy_rate")))
+        rows.append(timing.Row("skinning", kind, figures, higher=("share_of_product_rate", "share_of_copy_rate")))
     return rows
 
 
-def stream(setup: Setup) -> list[Row]:
+def stream(setup: timing.Setup) -> list[timing.Row]:
     """Milliseconds of a frame of `step_stream`, network as in diffpose17_video with random weights; 30 fps leave 33.
 
     And frames a second of a stream of motions.
@@ -232,7 +220,7 @@ def stream(setup: Setup) -> list[Row]:
     network = DiffPose(GraFormer(64, 4), video, GraphDenoiser(64, 4), context_width=64 + 13)
     spec = released.Spec("stream", network, target="edm", eta=0.0)
     live = released.Model(released.init_params(jax.random.key(0), spec), setup.model.statistics, spec)
-    keypoints, confidence, intrinsics = example_inputs(1)
+    keypoints, confidence, intrinsics = timing.example_inputs(1)
     figures: dict[str, float] = {}
     for num in (10, 20):
         state = start_stream(jax.random.key(0), live, num_hypotheses=num)
@@ -249,12 +237,12 @@ def stream(setup: Setup) -> list[Row]:
         figures |= {f"ms_{num}": 1e3 * float(np.median(times)), f"cpu_ms_{num}": 1e3 * float(np.median(busy))}
         figures[f"fastest_ms_{num}"] = 1e3 * min(times)
     return [
-        Row("stream", "", figures),
-        Row("stream", "motions", _stream_of_motions(setup, keypoints, confidence, intrinsics)),
+        timing.Row("stream", "", figures),
+        timing.Row("stream", "motions", _stream_of_motions(setup, keypoints, confidence, intrinsics)),
     ]
 
 
-def _stream_of_motions(setup: Setup, keypoints: Array, confidence: Array, intrinsics: Array) -> dict[str, float]:
+def _stream_of_motions(setup: timing.Setup, keypoints: Array, confidence: Array, intrinsics: Array) -> dict[str, float]:
     """`jaxpose live` of one person with `motion17`: 20 hypotheses, blocks of 5 frames, so a latency of 4."""
     model, block, seen = released.load("motion17"), 5, (keypoints[0], confidence[0])
     blocks = tuple(jnp.repeat(x[None], block, 0) for x in seen)
@@ -280,10 +268,10 @@ def some_bodies(prior: released.Model, num: int) -> Bodies:
     return Bodies(body, poses, posed.joints[:, 0, :22], uv[:, 0, 0], intrinsics)
 
 
-def _task_row(setup: Setup, setting: str, task: Task, case: str = "tasks") -> Row:
-    timed = measured(setup, task.program, width=task.model.spec.network.hidden, operations=task.operations)
+def _task_row(setup: timing.Setup, setting: str, task: Task, case: str = "tasks") -> timing.Row:
+    timed = timing.measured(setup, task.program, width=task.model.spec.network.hidden, operations=task.operations)
     figures = {task.unit: task.num, "per_second": task.num / timed["seconds"], **timed}
-    return Row(case, setting, figures, higher=("share_of_product_rate",))
+    return timing.Row(case, setting, figures, higher=("share_of_product_rate",))
 
 
 def _steps_of(settings: Settings) -> int:
@@ -291,14 +279,14 @@ def _steps_of(settings: Settings) -> int:
     return settings.num_steps if settings.method is None else settings.method.num_steps
 
 
-def _program(run: Callable[..., Any], model: Any, *args: Any) -> Program:
+def _program(run: Callable[..., Any], model: Any, *args: Any) -> timing.Program:
     """The program of run(key, model, *args), args cut over all devices, key and model whole on each."""
-    return compiled(run, *replicated((jax.random.key(0), model)), *over_devices(args))
+    return timing.compiled(run, *timing.replicated((jax.random.key(0), model)), *timing.over_devices(args))
 
 
 def _task(
     model: released.Model,
-    program: Program,
+    program: timing.Program,
     num: int,
     unit: str = "samples",
     *,
@@ -309,7 +297,9 @@ def _task(
     """A task that makes `num`, in `calls` network calls for `rows` (None: num), a share of them for each of `poses`."""
     calls = stochastic().network_calls(model) if calls is None else calls
     hypotheses = (num if rows is None else rows) // max(poses, 1)
-    return Task(program, num, unit, sampling_operations(model, calls=calls, poses=poses, hypotheses=hypotheses), model)
+    return Task(
+        program, num, unit, timing.sampling_operations(model, calls=calls, poses=poses, hypotheses=hypotheses), model
+    )
 
 
 def _some_joints(model: released.Model, num: int) -> Array:

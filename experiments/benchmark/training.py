@@ -18,20 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.benchmark import timing
 from experiments.benchmark.ratios import rows_of
 from experiments.benchmark.sampling import sampling
-from experiments.benchmark.timing import (
-    Row,
-    Setup,
-    devices,
-    first_devices,
-    interleaved,
-    num_cores,
-    over_devices,
-    peak_rss_mb,
-    product_runs,
-    training_operations,
-)
 from experiments.models.pose17 import config as pose17
 from experiments.models.score import make_loss
 from jaxpose import model as released
@@ -56,21 +45,21 @@ print(b - a, time.perf_counter() - b)
 """
 
 
-def training(setup: Setup) -> list[Row]:
+def training(setup: timing.Setup) -> list[timing.Row]:
     """A step of pose17's loss on random bodies, data made in the step, as `experiments.train` runs it.
 
     share_of_product_rate: of the products of one gradient, forward and backward. share_of_step_making_data: the time of
     the making alone over that of the step. On a CPU of one device a second row has a forced device for each core.
     """
     rows = [_training_row(setup)]
-    cores = num_cores()
+    cores = timing.num_cores()
     forced = _FORCED in os.environ.get("XLA_FLAGS", "")
     if jax.default_backend() == "cpu" and not forced and cores > 1:
         rows += in_process(setup, "training", cores)
     return rows
 
 
-def scaling(setup: Setup) -> list[Row]:
+def scaling(setup: timing.Setup) -> list[timing.Row]:
     """Scaling of training and of lifting over 1, 2 and 4 devices.
 
     strong: one batch for all; speedup is seconds of one device over seconds. weak: a batch for each device;
@@ -83,8 +72,8 @@ def scaling(setup: Setup) -> list[Row]:
     return rows
 
 
-def _scaling_rows(setup: Setup, kind: str) -> list[Row]:
-    cores = num_cores()
+def _scaling_rows(setup: timing.Setup, kind: str) -> list[timing.Row]:
+    cores = timing.num_cores()
     on_cpu = jax.default_backend() == "cpu"
     counts = [n for n in _COUNTS if on_cpu or n <= jax.device_count()]
     seconds_of: dict[int, dict[str, float]] = {}
@@ -93,7 +82,7 @@ def _scaling_rows(setup: Setup, kind: str) -> list[Row]:
         if on_cpu:
             lines = in_process(sized, "training", n, threads=1) + in_process(sized, "sampling", n, threads=1)
         else:
-            with first_devices(n):
+            with timing.first_devices(n):
                 lines = [_training_row(sized), *sampling(sized)]
         seconds_of[n] = {"training": lines[0].figures["seconds"], "sampling": lines[1].figures["seconds"]}
     rows = []
@@ -104,17 +93,17 @@ def _scaling_rows(setup: Setup, kind: str) -> list[Row]:
             figures |= {f"{name}_seconds": value, f"{name}_{gain}": seconds_of[counts[0]][name] / value}
         ratios = tuple(f"{name}_{gain}" for name in seconds) if 1 < n <= (cores if on_cpu else n) else ()
         weak = "" if kind == "strong" else ", weak"
-        rows.append(Row("scaling", f"{n} device{'s' * (n > 1)}{weak}", figures, higher=ratios))
+        rows.append(timing.Row("scaling", f"{n} device{'s' * (n > 1)}{weak}", figures, higher=ratios))
     return rows
 
 
-def _times_batch(setup: Setup, n: int) -> Setup:
+def _times_batch(setup: timing.Setup, n: int) -> timing.Setup:
     """The sizes with `n` times the batch of training and of lifting."""
     sizes = setup.sizes
     return setup._replace(sizes=dataclasses.replace(sizes, train_batch=n * sizes.train_batch, batch=n * sizes.batch))
 
 
-def startup(setup: Setup) -> list[Row]:
+def startup(setup: timing.Setup) -> list[timing.Row]:
     """Seconds of `import jaxpose` in a new process once jax and flax are imported; 0.3 are asked for."""
     del setup
     runs = []
@@ -129,10 +118,10 @@ def startup(setup: Setup) -> list[Row]:
         "jaxpose_beyond_seconds": float(np.median(beyond)),
         "beyond_over_jax_and_flax": float(np.median(beyond / base)),
     }
-    return [Row("startup", "", figures, lower=("beyond_over_jax_and_flax",))]
+    return [timing.Row("startup", "", figures, lower=("beyond_over_jax_and_flax",))]
 
 
-def in_process(setup: Setup, case: str, num: int, *, threads: int | None = None) -> list[Row]:
+def in_process(setup: timing.Setup, case: str, num: int, *, threads: int | None = None) -> list[timing.Row]:
     """Rows of a case of this command in a new process with `num` forced CPU devices."""
     kept = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if not flag.startswith(_FORCED)]
     environment = {**os.environ, "XLA_FLAGS": " ".join([*kept, f"{_FORCED}={num}"]), "JAX_PLATFORMS": "cpu"}
@@ -166,7 +155,7 @@ def random_bodies(model: released.Model, num: int) -> Bodies:
     return Bodies(upright, jnp.arange(1.0, num + 1), model.statistics)
 
 
-def _training_row(setup: Setup) -> Row:
+def _training_row(setup: timing.Setup) -> timing.Row:
     model, config, batch = setup.model, pose17.get_config(), setup.sizes.train_batch
     view, masks = ViewRates(**config.view), MaskRates(**config.masks)
     bodies = random_bodies(model, 64)
@@ -185,9 +174,9 @@ def _training_row(setup: Setup) -> Row:
         accumulate=setup.sizes.accumulate,
         compute_dtype=None if setup.sizes.train_dtype == "float32" else jnp.dtype(setup.sizes.train_dtype),
     )
-    runner = make_runner(build, devices=devices())
+    runner = make_runner(build, devices=timing.devices())
     state, data = runner.place((init_state(jax.random.key(0), model.params, tx), bodies))
-    keys = over_devices(jax.random.split(jax.random.key(1), batch))
+    keys = timing.over_devices(jax.random.split(jax.random.key(1), batch))
     made = jax.jit(jax.vmap(lambda k, data: example(k, data), in_axes=(0, None)))
 
     def step() -> Any:
@@ -198,17 +187,17 @@ def _training_row(setup: Setup) -> Row:
     started = time.perf_counter()
     jax.block_until_ready(step())
     first = time.perf_counter() - started
-    peak = peak_rss_mb(step)
-    products = product_runs(model.spec.network.hidden, setup.sizes.train_dtype, len(devices()))
-    times = interleaved(setup.sizes.repeats, step, lambda: made(keys, data), *(run for run, _ in products))
+    peak = timing.peak_rss_mb(step)
+    products = timing.product_runs(model.spec.network.hidden, setup.sizes.train_dtype, len(timing.devices()))
+    times = timing.interleaved(setup.sizes.repeats, step, lambda: made(keys, data), *(run for run, _ in products))
     product = np.max([work / t for (_, work), t in zip(products, times[2:], strict=True)], 0)
-    work = training_operations(model.params, examples=batch, draws=config.loss.num_draws)
+    work = timing.training_operations(model.params, examples=batch, draws=config.loss.num_draws)
     seconds = float(np.median(times[0]))
     figures = {
         "batch": batch,
         "accumulate": setup.sizes.accumulate,
         "draws_per_example": config.loss.num_draws,
-        "devices": len(devices()),
+        "devices": len(timing.devices()),
         "seconds": seconds,
         "examples_per_second": batch / seconds,
         "gflops": work / seconds / 1e9,
@@ -218,5 +207,5 @@ def _training_row(setup: Setup) -> Row:
         "compile_and_first_seconds": first,
         "peak_rss_mb": peak,
     }
-    setting = f"{len(devices())} device{'s' * (len(devices()) > 1)}, {setup.sizes.train_dtype}"
-    return Row("training", setting, figures, ("share_of_product_rate",), ("share_of_step_making_data",))
+    setting = f"{len(timing.devices())} device{'s' * (len(timing.devices()) > 1)}, {setup.sizes.train_dtype}"
+    return timing.Row("training", setting, figures, ("share_of_product_rate",), ("share_of_step_making_data",))

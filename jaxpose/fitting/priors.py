@@ -13,22 +13,13 @@ import numpy as np
 
 from jaxpose.base import Array, Key
 from jaxpose.compiled import as_pytree
-from jaxpose.diffusion.regulariser import (
-    Reduction,
-    Schedule,
-    Weight,
-    regulariser,
-    snr_squared,
-    summed,
-    target,
-    truncated,
-)
+from jaxpose.diffusion import regulariser as energies
 from jaxpose.fitting.engine import PosePrior
 from jaxpose.model import Model, needs
 from jaxpose.tasks.rotations import to_state
 
 _CURVATURE = 0.6  # of a network that takes all for noise steps grow below a half; with 0.3 fits diverged
-_SCHEDULE = truncated(0.2, 0.05)  # DPoser-X's of motion denoising
+_SCHEDULE = energies.truncated(0.2, 0.05)  # DPoser-X's of motion denoising
 
 
 @flax.struct.dataclass
@@ -36,16 +27,16 @@ class DPoserPrior:
     """The DPoser regulariser of a prior over rotations, all poses at the one t of the step; see `dposer_prior`."""
 
     model: Model
-    schedule: Schedule = flax.struct.field(pytree_node=False)
-    weight: Weight = flax.struct.field(pytree_node=False)
-    reduction: Reduction = flax.struct.field(pytree_node=False)
+    schedule: energies.Schedule = flax.struct.field(pytree_node=False)
+    weight: energies.Weight = flax.struct.field(pytree_node=False)
+    reduction: energies.Reduction = flax.struct.field(pytree_node=False)
 
     def __call__(self, key: Key, body_pose: Array, k: Array, num_steps: int) -> Array:
         """Energy [...] of poses [..., 21, 3] at step k of `num_steps`."""
         t_key, z_key = jax.random.split(key)
         t, state = self.schedule(t_key, k, num_steps), to_state(self.model, body_pose)
         sde, predict = self.model.spec.sde(), self.model.predict_fn()
-        return regulariser(z_key, predict, sde, state, t, weight=self.weight, reduction=self.reduction)
+        return energies.regulariser(z_key, predict, sde, state, t, weight=self.weight, reduction=self.reduction)
 
     def residuals(self, key: Key, body_pose: Array, k: Array, num_steps: int) -> Callable[[Array], Array]:
         """A function of poses [..., 21, 3] to residuals [..., 21, D], whose squares have L's gradient at `body_pose`.
@@ -55,7 +46,7 @@ class DPoserPrior:
         t_key, z_key = jax.random.split(key)
         t, state = self.schedule(t_key, k, num_steps), to_state(self.model, body_pose)
         sde = self.model.spec.sde()
-        beyond = (target(z_key, self.model.predict_fn(), sde, state, t) - state) / _CURVATURE
+        beyond = (energies.target(z_key, self.model.predict_fn(), sde, state, t) - state) / _CURVATURE
         # a sum or a mean of squares: how much of one number's square is in L
         share = self.reduction(jnp.ones(state.shape[-2:])) / np.prod(state.shape[-2:])
         factor = jnp.sqrt(2 * _CURVATURE * share * self.weight(sde.alpha(t) / sde.sigma(t)))
@@ -64,7 +55,11 @@ class DPoserPrior:
 
 @needs("a fit", "rotations", "score")
 def dposer_prior(
-    model: Model, schedule: Schedule | None = None, *, weight: Weight = snr_squared, reduction: Reduction = summed
+    model: Model,
+    schedule: energies.Schedule | None = None,
+    *,
+    weight: energies.Weight = energies.snr_squared,
+    reduction: energies.Reduction = energies.summed,
 ) -> DPoserPrior:
     """The DPoser regulariser (diffusion/regulariser.py) of a prior over rotations, such as `load("prior21")`.
 

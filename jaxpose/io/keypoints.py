@@ -16,21 +16,8 @@ import numpy as np
 
 from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton
+from jaxpose.io import keypoint_arrays as keys
 from jaxpose.io.arrays import Source, source_of, text_array
-from jaxpose.io.keypoint_arrays import (
-    ARRAY_LAYOUTS,
-    Arrays,
-    Layout,
-    read_fps,
-    read_image_size,
-    read_intrinsics,
-    read_joint_names,
-    read_keypoint_csv,
-    read_npz,
-    read_per_row,
-    read_seconds,
-    with_confidence,
-)
 from jaxpose.io.keypoint_json import FORMATS, holds_people, read_json
 from jaxpose.reading import reader, shown
 
@@ -81,11 +68,11 @@ def read_keypoints(
         raise ValueError(f"{source}: no such file or folder")
     match _format_of(source.path, format or None, camera):
         case "npy":
-            arrays: Arrays = {"keypoints": source.array}
+            arrays: keys.Arrays = {"keypoints": source.array}
         case "npz":
-            arrays = read_npz(source, camera)
+            arrays = keys.read_npz(source, camera)
         case "csv":
-            arrays = read_keypoint_csv(source, skeleton)
+            arrays = keys.read_keypoint_csv(source, skeleton)
         case name:
             return _of_arrays(source, skeleton, *read_json(source, None if name == "json" else name))
     return _of_arrays(source, skeleton, arrays)
@@ -103,26 +90,26 @@ def read_frame(source: Source, *, skeleton: Skeleton | None = None, format: str 
 def _of_arrays(
     source: Source,
     skeleton: Skeleton | None,
-    arrays: Arrays,
-    layouts: Sequence[Layout] = ARRAY_LAYOUTS,
+    arrays: keys.Arrays,
+    layouts: Sequence[keys.Layout] = keys.ARRAY_LAYOUTS,
     images: tuple[str, ...] | None = None,
 ) -> Keypoints:
     """The people in arrays with the keys of `keypoint_arrays`; images: names [N] in place of the array."""
-    values = with_confidence(source, arrays["keypoints"], arrays.get("confidence"))
+    values = keys.with_confidence(source, arrays["keypoints"], arrays.get("confidence"))
     values = values[None] if values.ndim == 2 else values
     num, clip = len(values), values.shape[1:-2]
     if not num:
         raise ValueError(f"{source}: no people in it")
-    frame, person = (read_per_row(source, arrays, key, num) for key in ("frame", "person"))
-    image = read_per_row(source, arrays, "image" if "image" in arrays else "name", num)
-    intrinsics = read_intrinsics(source, arrays, num)
+    frame, person = (keys.read_per_row(source, arrays, key, num) for key in ("frame", "person"))
+    image = keys.read_per_row(source, arrays, "image" if "image" in arrays else "name", num)
+    intrinsics = keys.read_intrinsics(source, arrays, num)
     if clip:
         frame = ((0 if frame is None else frame[:, None]) + np.tile(np.arange(clip[0]), (num, 1))).ravel()
         person = np.repeat(np.arange(num) if person is None else person, clip)
         image = None if image is None else text_array(source, [n for n in image.tolist() for _ in range(clip[0])])
         intrinsics = None if intrinsics is None else np.repeat(intrinsics, clip, axis=0)
         values = values.reshape(-1, *values.shape[2:])
-    names, seconds = read_joint_names(source, arrays), read_seconds(source, arrays, num * (clip or (1,))[0])
+    names, seconds = keys.read_joint_names(source, arrays), keys.read_seconds(source, arrays, num * (clip or (1,))[0])
     kp = _joints(source, values, *choose_joints(source.path, values.shape[1], names, skeleton, layouts))
     frame = kp.frame if frame is None else frame
     return kp._replace(
@@ -130,8 +117,8 @@ def _of_arrays(
         person=_person_ids(frame, person),
         image=images or (kp.image if image is None else tuple(image.tolist())),
         intrinsics=intrinsics,
-        image_size=read_image_size(source, arrays),
-        fps=read_fps(source, arrays),
+        image_size=keys.read_image_size(source, arrays),
+        fps=keys.read_fps(source, arrays),
         seconds=seconds,
     )
 
@@ -175,7 +162,7 @@ def with_unnamed(values: np.ndarray) -> np.ndarray:
 
 
 def choose_joints(
-    path: FilePath, num: int, names: tuple[str, ...] | None, given: Skeleton | None, layouts: Sequence[Layout]
+    path: FilePath, num: int, names: tuple[str, ...] | None, given: Skeleton | None, layouts: Sequence[keys.Layout]
 ) -> tuple[Skeleton, list[int]]:
     """The skeleton, and for each of its joints its position among the `num` of the file, -1 where the file lacks it.
 

@@ -44,20 +44,7 @@ from jaxpose.networks.mixste import MixSTE
 from jaxpose.originals.datasets.h36m import load_frames, load_mixtures
 from jaxpose.originals.examples.filmed import Filmed, film, filmed_example
 from jaxpose.spaces.person import Statistics, decode_pose, encode_keypoints
-from jaxpose.tasks.diffpose import (
-    DEPTH_RANGE,
-    Component,
-    Encoded,
-    context_of,
-    draw_poses,
-    draw_start,
-    encode,
-    encode_rows,
-    encoder_input,
-    initial_distribution,
-    one_gaussian,
-    random_component,
-)
+from jaxpose.tasks import diffpose
 from jaxpose.training.step import TrainState
 
 _FARTHEST = 8.0  # of r in standard deviations: a hidden outlier is no reason for a loss of hundreds
@@ -218,7 +205,7 @@ def make_encoder_loss(network: DiffPose, config: ConfigDict) -> Any:
             # the part of single frames stays as it is
             frozen = jax.lax.stop_gradient(params["params"]["frame"])
             params = {**params, "params": {**params["params"], "frame": frozen}}
-        seen = encoder_input(example.cond)
+        seen = diffpose.encoder_input(example.cond)
         pose, _ = network.apply(params, seen, train=True, method="encode", rngs={"dropout": key})
         error = pose - example.x0
         value = jnp.square(error).sum((-1, -2)).mean()
@@ -246,7 +233,7 @@ def make_diffusion_loss(network: DiffPose, fixed: released.Model, config: Config
     draw_of = _components(network, fixed, config.start)
 
     def loss(params: Any, key: Key, example: ClipExample) -> tuple[Array, dict[str, Array]]:
-        encoded = encode(network, fixed.params, example.cond)
+        encoded = diffpose.encode(network, fixed.params, example.cond)
         truth = jnp.concatenate([example.xy, example.x0], -1)
         pick_key, fit_key, key = jax.random.split(key, 3)
         shown = jax.random.choice(pick_key, len(truth), (min(config.num_shown, len(truth)),), replace=False)
@@ -257,7 +244,7 @@ def make_diffusion_loss(network: DiffPose, fixed: released.Model, config: Config
             component_key, drop_key, noise_key = jax.random.split(key, 3)
             component = component_of(component_key)
             with_features = jax.random.bernoulli(drop_key, 1 - config.no_features)
-            context = context_of(encoded, component, features=with_features)
+            context = diffpose.context_of(encoded, component, features=with_features)
             r = jnp.clip((truth - component.mean) / component.std, -_FARTHEST, _FARTHEST)
 
             def apply(x: Array, t: Array, cond: Any) -> Any:
@@ -276,19 +263,19 @@ def make_diffusion_loss(network: DiffPose, fixed: released.Model, config: Config
 
 def _components(
     network: DiffPose, fixed: released.Model, start: Any
-) -> Callable[[Key, Encoded, Mixture | None], Callable[[Key], Component]]:
+) -> Callable[[Key, diffpose.Encoded, Mixture | None], Callable[[Key], diffpose.Component]]:
     """How a draw's component of H_K is drawn, of what the encoder and the heatmaps say of the frames shown."""
     population = jnp.asarray(fixed.statistics.spread)
 
-    def jittered(_: Key, encoded: Encoded, __: Mixture | None) -> Callable[[Key], Component]:
-        known = one_gaussian(encoded, fixed.params["start"]["residual"])
-        return lambda key: random_component(key, known, population)
+    def jittered(_: Key, encoded: diffpose.Encoded, __: Mixture | None) -> Callable[[Key], diffpose.Component]:
+        known = diffpose.one_gaussian(encoded, fixed.params["start"]["residual"])
+        return lambda key: diffpose.random_component(key, known, population)
 
-    def fitted(key: Key, encoded: Encoded, peaks: Mixture | None) -> Callable[[Key], Component]:
+    def fitted(key: Key, encoded: diffpose.Encoded, peaks: Mixture | None) -> Callable[[Key], diffpose.Component]:
         how = {"num_components": start.components, "depth": start.depth, "num_samples": start.samples}
-        mixture = initial_distribution(key, fixed, encoded, keypoints=peaks, **how)
+        mixture = diffpose.initial_distribution(key, fixed, encoded, keypoints=peaks, **how)
         mixture = jax.lax.stop_gradient(mixture)
-        return lambda key: draw_start(key, mixture, encoded.pose.shape[-2], shared=network.video is not None)
+        return lambda key: diffpose.draw_start(key, mixture, encoded.pose.shape[-2], shared=network.video is not None)
 
     return fitted if start.components else jittered
 
@@ -302,7 +289,7 @@ def measure_start(network: DiffPose, params: Any, data: Any, example: Any, num_p
 
     def one(key: Key, params: Any, data: Any) -> tuple[Array, Array]:
         seen = example(key, data)
-        return (encode(network, params, seen.cond).pose - seen.x0)[::_STRIDE], seen.x0[::_STRIDE]
+        return (diffpose.encode(network, params, seen.cond).pose - seen.x0)[::_STRIDE], seen.x0[::_STRIDE]
 
     frames = 1 if network.video is None else network.video.num_frames
     per_block = max(1, num_poses * _STRIDE // (frames + _STRIDE) // _BLOCKS)
@@ -311,7 +298,7 @@ def measure_start(network: DiffPose, params: Any, data: Any, example: Any, num_p
     blocks = [run(block, params, data) for block in keys]
     joints = blocks[0][0].shape[-2:]
     error, x0 = (np.concatenate(v).reshape(-1, *joints) for v in zip(*blocks, strict=True))
-    depth = np.stack([np.histogram(x0[:, j, 2], DEPTH_BINS, DEPTH_RANGE)[0] for j in range(joints[0])])
+    depth = np.stack([np.histogram(x0[:, j, 2], DEPTH_BINS, diffpose.DEPTH_RANGE)[0] for j in range(joints[0])])
     return {
         "residual": jnp.asarray(np.sqrt(np.square(error).mean(0)), jnp.float32),
         "depth": jnp.asarray(depth / depth.sum(1, keepdims=True), jnp.float32),
@@ -341,10 +328,10 @@ def make_evaluators(network: DiffPose, export: Any, data: ConfigDict) -> dict[st
             pose = decode_pose(model.statistics, view, states)
             return 1000 * metrics.mpjpe(pose, metrics.align_root(truth)).mean()
 
-        row = {"encoder_mm": error_mm(encode_rows(model, cond).pose)}
+        row = {"encoder_mm": error_mm(diffpose.encode_rows(model, cond).pose)}
         if network.denoiser is None:
             return row
-        states = draw_poses(jax.random.key(0), model, cond, num_hypotheses=_HYPOTHESES)
+        states = diffpose.draw_poses(jax.random.key(0), model, cond, num_hypotheses=_HYPOTHESES)
         return row | {f"mean_of_{_HYPOTHESES}_mm": error_mm(states.mean(0))}
 
     def validate(state: TrainState) -> dict[str, float]:

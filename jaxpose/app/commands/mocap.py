@@ -194,7 +194,7 @@ class _Reader:
         """People of a file, with their numbers, at the wanted rate; yields progress."""
         suffix, o = path.suffix.lower(), self.options
         if suffix in (".bvh", ".amc"):
-            given = {"asf": o.asf, "fps": o.source_fps, "unit_m": o.unit_m, "joint_map": self.joint_map}
+            given: dict[str, Any] = {"asf": o.asf, "fps": o.source_fps, "unit_m": o.unit_m, "joint_map": self.joint_map}
             motion, joints = read_retargeted(path, **given)
             return [(0, at_rate(Recorded(check_motion(motion, path), joints, suffix[1:]), o.fps))]
         kind = kind_of(path, (PartialMotion, Poses3D))

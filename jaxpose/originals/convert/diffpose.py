@@ -24,15 +24,7 @@ from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE, params_from_original
-from jaxpose.originals.convert.checkpoint import (
-    LINEAR,
-    Layer,
-    check_fit,
-    check_out,
-    check_weights,
-    converted,
-    raw_weights,
-)
+from jaxpose.originals.convert import checkpoint
 from jaxpose.originals.recipes.diffpose import NUM_INDICES, PROCESS_ARGS, SCHEDULES
 from jaxpose.reading import reader
 from jaxpose.spaces.person import Statistics
@@ -80,7 +72,7 @@ def frame_part(weights: Mapping[str, Any], num_heads: int = _HEADS) -> Part:
 
 def video_part(weights: Mapping[str, Any], num_heads: int = _VIDEO_HEADS) -> Part:
     """The encoder of video of MixSTE's named weights; ValueError lists what does not fit."""
-    check_fit("MixSTE", weights, {name: np.shape(value) for name, value in weights.items()})
+    checkpoint.check_fit("MixSTE", weights, {name: np.shape(value) for name, value in weights.items()})
     params, fields = params_from_original(weights, num_heads)
     layout = (fields["num_joints"], weights["Spatial_patch_to_embedding.weight"].shape[1], fields["features_out"])
     if layout != (_JOINTS, 2, 3):
@@ -91,9 +83,9 @@ def video_part(weights: Mapping[str, Any], num_heads: int = _VIDEO_HEADS) -> Par
 @reader("checkpoint of DiffPose")
 def read_part(path: FilePath, weights: str = "raw") -> Part:
     """The network in one checkpoint, "raw" or "ema" weights (a MixSTE has raw ones only); ValueError names the file."""
-    check_weights(weights)
+    checkpoint.check_weights(weights)
     tree = read_torch(path)
-    named = raw_weights(tree)
+    named = checkpoint.raw_weights(tree)
     if "Spatial_pos_embed" in named:
         return video_part(named)._replace(path=str(path))
     if not any(name.startswith(("gconv_", "atten_layers.")) for name in named):
@@ -135,7 +127,7 @@ def convert_diffpose(
     paths: Sequence[FilePath], out: FilePath, *, weights: str = "raw", schedule: str | None = None
 ) -> Iterator[str]:
     """Write the checkpoints `paths`, a denoiser, an encoder or both, as one model file `out`, float32; yields lines."""
-    target = check_out(out)
+    target = checkpoint.check_out(out)
     parts = [read_part(path, weights) for path in paths]
     whole = assemble(parts, schedule)
     for part in parts:
@@ -152,7 +144,7 @@ def _averaged(tree: Any) -> dict[str, Any]:
     """EMA weights, the fifth entry of the list."""
     if not isinstance(tree, list | tuple) or len(tree) < 5 or not isinstance(tree[4], dict):
         raise ValueError("no EMA weights (fifth in a list); must then be weights='raw'")
-    return raw_weights(tree[4])
+    return checkpoint.raw_weights(tree[4])
 
 
 def _size(weights: Mapping[str, Any], num_heads: int) -> tuple[int, int]:
@@ -172,27 +164,27 @@ def _params(title: str, network: GraphNetwork, inputs: tuple[Any, ...], weights:
     is_denoiser = isinstance(network, GraphDenoiser)
     unused = [] if is_denoiser else [name for name in weights if name.startswith("temb.")]
     layers = _layers(network.depth, is_denoiser)
-    return converted(title, network, inputs, weights, layers, stored=_stored, ignored=unused)
+    return checkpoint.converted(title, network, inputs, weights, layers, stored=_stored, ignored=unused)
 
 
-def _layers(depth: int, is_denoiser: bool) -> Iterator[Layer]:
+def _layers(depth: int, is_denoiser: bool) -> Iterator[checkpoint.Layer]:
     """The layers of a network of the original."""
     yield "gconv_input", ("trunk", "input"), _CHEB
     yield "gconv_output", ("output",), _CHEB
     for n in range(depth):
         for i, part in enumerate(("query", "key", "value", "out")):
-            yield f"atten_layers.{n}.self_attn.linears.{i}", ("trunk", f"attention{n}", part), LINEAR
+            yield f"atten_layers.{n}.self_attn.linears.{i}", ("trunk", f"attention{n}", part), checkpoint.LINEAR
         yield f"atten_layers.{n}.feed_forward", ("trunk", f"graph{n}"), {"A_hat": "adjacency"}
         for i, part in enumerate(("hidden", "out")):
-            yield f"atten_layers.{n}.feed_forward.gconv{i + 1}.fc", ("trunk", f"graph{n}", part), LINEAR
+            yield f"atten_layers.{n}.feed_forward.gconv{i + 1}.fc", ("trunk", f"graph{n}", part), checkpoint.LINEAR
         for i, part in enumerate(("attention", "graph")):
             yield f"atten_layers.{n}.sublayer.{i}.norm", ("trunk", f"{part}{n}_norm"), _NORM
         for i in range(2):
             yield f"gconv_layers.{n}.gconv{i + 1}.gconv", ("trunk", f"conv{n}_{i}"), _CHEB
         if is_denoiser:
-            yield f"gconv_layers.{n}.temb_proj", ("trunk", f"time{n}"), LINEAR
+            yield f"gconv_layers.{n}.temb_proj", ("trunk", f"time{n}"), checkpoint.LINEAR
     for i in range(2 if is_denoiser else 0):
-        yield f"temb.dense.{i}", (f"time_{i}",), LINEAR
+        yield f"temb.dense.{i}", (f"time_{i}",), checkpoint.LINEAR
 
 
 def _stored(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -35,15 +35,7 @@ from jaxpose.geometry.windows import rows_of_people
 from jaxpose.io.heatmap_files import blocks, intensities, read_heatmaps
 from jaxpose.io.keypoints import read_keypoints
 from jaxpose.io.untrusted.unpickle import array_of, describe, list_of_cameras, load_dict
-from jaxpose.originals.datasets.gmm import (
-    IMAGE_SIZE,
-    Tree,
-    all_cameras,
-    check_layout,
-    each_camera,
-    from_mixture,
-    write_gmm,
-)
+from jaxpose.originals.datasets import gmm
 
 SIGMA = 0.01  # normalised units: 5 px of 1000, the video repository's constant for tests (spec/diffpose.md, 4)
 SAMPLES = 1000  # points drawn from a heatmap; the paper's number was not recovered
@@ -67,16 +59,16 @@ def gmm_of_detections(
     ValueError names the file or the argument that is wrong.
     """
     path, target = _opened(path, out, components, sigma)
-    check_layout(path)
-    size = image_size or IMAGE_SIZE
+    gmm.check_layout(path)
+    size = image_size or gmm.IMAGE_SIZE
     tree: dict[str, dict[str, list[np.ndarray]]] = {}
     for subject, actions in load_dict(path, "positions_2d").items():
         if not isinstance(actions, dict):
             raise ValueError(f"{path}: {subject}: needed a dict of actions, got {describe(actions)}")
         tree[subject] = {name: _detected(cameras, f"{path}: {subject} {name}") for name, cameras in actions.items()}
-    arrays = all_cameras(tree)
+    arrays = gmm.all_cameras(tree)
     count = _num_components(components, any((a[..., 2] < 1).any() for a in arrays))
-    mixtures = each_camera(tree, lambda a: _around(a, count, sigma, size))
+    mixtures = gmm.each_camera(tree, lambda a: _around(a, count, sigma, size))
     few = {len(cameras) for actions in tree.values() for cameras in actions.values()}
     notes = {"image_size": list(size)} if image_size else {}
     what = f"{sum(map(len, arrays))} frames of {sorted(few)} cameras"
@@ -145,7 +137,7 @@ def gmm_of_heatmaps(
         keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(rows)
         maps = intensities(data, rows)
         mixture = fit_block(keys, maps, data.box[rows], weights, width, height, samples, components)
-        fitted.append(from_mixture(mixture, width, height)[kept])
+        fitted.append(gmm.from_mixture(mixture, width, height)[kept])
         yield f"{rows[-1] + 1} of {num} frames fitted"
     tree = {_SUBJECT: {path.stem: [np.concatenate(fitted)]}}
     settings = {"source": path.name, "samples": samples, "seed": seed, "image_size": [width, height]}
@@ -226,8 +218,9 @@ def _opened(path: FilePath, out: FilePath, components: int | None, sigma: float)
     return Path(path), target
 
 
-def _write(path: Path, tree: Tree, metadata: dict[str, Any], what: str, size: tuple[int, int]) -> Iterator[str]:
-    write_gmm(path, tree, metadata)
-    yield f"wrote {path}: {what}, mixtures of {all_cameras(tree)[0].shape[2]} Gaussians, image {size[0]} x {size[1]}"
+def _write(path: Path, tree: gmm.Tree, metadata: dict[str, Any], what: str, size: tuple[int, int]) -> Iterator[str]:
+    gmm.write_gmm(path, tree, metadata)
+    components = gmm.all_cameras(tree)[0].shape[2]
+    yield f"wrote {path}: {what}, mixtures of {components} Gaussians, image {size[0]} x {size[1]}"
     if any(len(cameras) != 4 for actions in tree.values() for cameras in actions.values()):
         yield "the loader of the original DiffPose needs four cameras of every action; this file has another number"
