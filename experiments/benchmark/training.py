@@ -127,21 +127,11 @@ def in_process(setup: timing.Setup, case: str, num: int, *, threads: int | None 
     environment = {**os.environ, "XLA_FLAGS": " ".join([*kept, f"{_FORCED}={num}"]), "JAX_PLATFORMS": "cpu"}
     if threads:
         environment["NPROC"] = str(threads)
-    command = [
-        *(sys.executable, "-m", "experiments.benchmark", f"--case={case}", f"--repeats={setup.sizes.repeats}"),
-        *(f"--train_batch={setup.sizes.train_batch}", f"--accumulate={setup.sizes.accumulate}"),
-        *(f"--train_dtype={setup.sizes.train_dtype}", f"--model={setup.sizes.model}"),
-        *(f"--batch={setup.sizes.batch}", f"--hypotheses={setup.sizes.hypotheses}"),
-    ]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env=environment,
-        cwd=Path(__file__).parents[2],
-        check=False,
-    )
+    passed_on = ("repeats", "train_batch", "accumulate", "train_dtype", "model", "batch", "hypotheses")
+    command = [sys.executable, "-m", "experiments.benchmark", f"--case={case}"]
+    command += [f"--{name}={getattr(setup.sizes, name)}" for name in passed_on]
+    how: dict[str, Any] = {"capture_output": True, "text": True, "encoding": "utf-8"}
+    done = subprocess.run(command, **how, env=environment, cwd=Path(__file__).parents[2], check=False)
     if done.returncode:
         raise ValueError(f"{case} on {num} devices: exit status {done.returncode}: {done.stderr[-500:]}")
     return rows_of(done.stdout)

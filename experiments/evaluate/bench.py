@@ -7,7 +7,7 @@ and hdm_dg, which no released model is trained on.
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -225,6 +225,16 @@ def detector_errors(rng: np.random.Generator, table: np.ndarray, noise: np.ndarr
     error = scale * (table[:, :2] + table[:, 2:4] * noise)
     outlier = rng.random(noise.shape[:-1]) > table[:, 4]
     return np.where(outlier[..., None], OUTLIER_STD_PX * rng.normal(size=noise.shape), error)
+
+
+def one_part_of_each(
+    rng: np.random.Generator, parts: Mapping[str, tuple[int, ...]], num: int, joints: int
+) -> np.ndarray:
+    """Mask [num, joints] of a random part of the body in each row."""
+    mask, groups = np.zeros((num, joints), bool), list(parts.values())
+    for row, part in enumerate(rng.integers(0, len(groups), num)):
+        mask[row, list(groups[part])] = True
+    return mask
 
 
 def crop_pixel(uv: np.ndarray) -> np.ndarray:

@@ -171,7 +171,14 @@ def rows_of(model: released.Model, options: Options, clips: Clips) -> Iterator[I
     privileges = f"2D detected, intrinsics; {bench.NO_DEPTH}; best_of_* choose by the truth"
     yield Table(f"{base.size} poses, {model.spec.name}; mm", privileges, bench.tuned(model))
     yield Row("encoder alone", figures(encoded[None], clips, base, options.seed))
-    for name, setting in SETTINGS.items():
+    yield from setting_rows(model, options, clips, base, SETTINGS)
+
+
+def setting_rows(
+    model: released.Model, options: Options, clips: Clips, base: np.ndarray, settings: dict[str, Setting]
+) -> Iterator[Row]:
+    """A row for each setting that is asked for; streams are of clips alone."""
+    for name, setting in settings.items():
         if options.wants(name) and not (setting.live and len(clips.truth) == 1):
             samples, seconds = draw(model, clips, setting, options)
             row = figures(samples, clips, base, options.seed, setting.aggregate)
@@ -187,10 +194,7 @@ def doubtful_rows(model: released.Model, options: Options, clips: Clips) -> Iter
     encoded = encoder_poses(model, clips)
     yield Row("encoder alone", figures(encoded[None], clips, base, options.seed))
     yield Row("peaks alone", figures(single, clips, base, options.seed) | {"seconds": seconds})
-    for name, setting in DOUBTFUL.items():
-        if options.wants(name):
-            samples, seconds = draw(model, clips, setting, options)
-            yield Row(name, figures(samples, clips, base, options.seed) | {"seconds": seconds, **setting._asdict()})
+    yield from setting_rows(model, options, clips, base, DOUBTFUL)
 
 
 def encoder_poses(model: released.Model, clips: Clips) -> Array:

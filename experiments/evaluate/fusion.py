@@ -202,7 +202,7 @@ def figures(scene: Scene, subset: tuple[int, ...] | None, world: np.ndarray) -> 
     truth, draws = scene.truth[known], world[:, known]
     pose, block = draws.mean(0), scene.block[known]
     row: dict[str, Any] = {"p_mm": float(1000 * p_mpjpe(jnp.asarray(pose), jnp.asarray(truth)).mean())}
-    for what, centre in (("absolute", lambda x: x), ("hips", _from_hips)):
+    for what, centre in (("absolute", lambda x: x), ("hips", lambda x: x - x[..., _HIPS, :].mean(-2, keepdims=True))):
         off = np.linalg.norm(centre(pose) - centre(truth), axis=-1)
         row[f"{what}_mm"] = float(1000 * off.mean())
         if len(world) > 1:
@@ -239,10 +239,6 @@ def _mean(found: list[dict[str, Any]], name: str) -> float:
 
 def _share(row: dict[str, Any], name: str) -> str:
     return "{:.0%} ({:.0%} to {:.0%})".format(*row[name]) if name in row else ""
-
-
-def _from_hips(x: np.ndarray) -> np.ndarray:
-    return x - x[..., _HIPS, :].mean(-2, keepdims=True)
 
 
 def load_walker(stride: int) -> Scene:

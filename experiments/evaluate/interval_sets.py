@@ -148,10 +148,7 @@ def of_joints(task: str, model: released.Model, options: Options) -> Iterator[tu
             noisy = truth + NOISE * jax.random.normal(jax.random.key(7), truth.shape)
             result = denoise(key, model, noisy, noise=NOISE, num_hypotheses=options.hypotheses)
         else:
-            parts = list(HIDDEN_PARTS.values())
-            counted[:] = False
-            for row, part in enumerate(rng.integers(0, len(parts), len(truth))):
-                counted[row, list(parts[part])] = True
+            counted = bench.one_part_of_each(rng, HIDDEN_PARTS, *truth.shape[:2])
             given = jnp.where(jnp.asarray(counted)[..., None], jnp.nan, truth)
             result = complete(key, model, given, num_hypotheses=options.hypotheses)
         samples, joints, radius = map(np.asarray, (result.samples, truth, result.radius_90))

@@ -298,10 +298,7 @@ def rotations(model: released.Model, options: Options) -> Iterator[Item]:
     for name, _, person in frames(options):
         path = options.bench or bench.bench_file(f"{name}.npz")
         truth = jnp.asarray(load_arrays(path, "body_pose")["body_pose"][:: options.stride].reshape(-1, 21, 3))
-        rng, parts = np.random.default_rng(options.seed), list(PARTS.values())
-        hidden = np.zeros(truth.shape[:2], bool)
-        for row, part in enumerate(rng.integers(0, len(parts), len(truth))):
-            hidden[row, list(parts[part])] = True
+        hidden = bench.one_part_of_each(np.random.default_rng(options.seed), PARTS, *truth.shape[:2])
         for method in methods_of(dataclasses.replace(model, base=None)):
             how: dict[str, Any] = {"num_hypotheses": min(10, options.hypotheses), "method": METHODS[method]()}
             key = jax.random.key(options.seed)

@@ -16,7 +16,7 @@ for the root's, in the 90 % radius.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -96,7 +96,7 @@ def smooth(model: released.Model, options: SmoothOptions) -> Iterator[Item]:
     yield Table(f"{base.size} frames of {len(first)} clips, {model.spec.name}; mm", privileges, tuned)
     for weight in (0.0, 0.001, 0.003, WEIGHT, 0.03, 0.1):
         joined = [join(key, x, seconds, weight=weight) if weight else x for x in lifted]
-        whole = Drawn(jnp.stack([x.samples for x in joined], 1), jnp.stack([x.radius_90 for x in joined]))
+        whole = together(joined)
         error = joint_errors(whole.samples.mean(0), clips).reshape(len(first), -1)
         row = row_of(whole, clips, base, options.seed)
         row |= {f"half_{n}_mm": float(error[part].mean()) for n, part in ((1, first), (2, ~first)) if part.any()}
@@ -115,19 +115,19 @@ class Drawn(NamedTuple):
     radius_90: Array
 
 
-def drawn(model: released.Model, clips: Clips, options: Options, how: Callable[..., Drawn] | None = None) -> Drawn:
+def drawn(
+    model: released.Model, clips: Clips, options: Options, how: Callable[..., Hypotheses | Drawn] | None = None
+) -> Drawn:
     """What a model draws of all clips."""
-    run = jax.jit(functools.partial(how or offline, options.hypotheses))
+    run = jax.jit(functools.partial(how or found, options.hypotheses))
     key = jax.random.key(options.seed)
     inputs = zip(*(map(jnp.asarray, x) for x in clips[:3]), strict=True)
-    samples, radius = zip(*(run(key, model, *x) for x in inputs), strict=True)
-    return Drawn(jnp.stack(samples, 1), jnp.stack(radius))
+    return together([run(key, model, *x) for x in inputs])
 
 
-def offline(num: int, key: Array, model: released.Model, keypoints: Array, sure: Array, K: Array) -> Drawn:
-    """All frames of a clip together."""
-    lifted = found(num, key, model, keypoints, sure, K)
-    return Drawn(lifted.samples, lifted.radius_90)
+def together(of_clips: Sequence[Hypotheses | Drawn]) -> Drawn:
+    """The results of clips as one."""
+    return Drawn(jnp.stack([x.samples for x in of_clips], 1), jnp.stack([x.radius_90 for x in of_clips]))
 
 
 def live(num: int, key: Array, model: released.Model, keypoints: Array, sure: Array, K: Array) -> Drawn:

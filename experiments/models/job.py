@@ -67,6 +67,14 @@ def validation(name: str) -> Path | None:
     return path
 
 
+def with_statistics(data: Any, statistics: Statistics) -> Any:
+    """The same data, whose examples are states of other statistics."""
+    for inner in ("resident", "bodies"):
+        if hasattr(data, inner):
+            return data._replace(**{inner: with_statistics(getattr(data, inner), statistics)})
+    return data._replace(statistics=statistics) if hasattr(data, "statistics") else data
+
+
 def drawn_anew(view: ViewRates) -> bool:
     """Whether bodies are drawn as other people, with other limbs or turned, which needs their rotations."""
     return view.people > 0 or view.recombine > 0 or view.turn > 0

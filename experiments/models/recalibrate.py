@@ -183,10 +183,7 @@ def of_widths(samples: Array, truth: Array, weights: Array | None = None) -> rel
 def of_joints(model: released.Model, truth: Array, options: Options) -> dict[str, released.Recalibration]:
     """Completion of 3D joints, one part hidden in each pose; denoising, 20 to 100 mm of noise, told."""
     rng = np.random.default_rng(options.seed)
-    parts = list(HIDDEN_PARTS.values())
-    hidden = np.zeros(truth.shape[:2], bool)
-    for row, part in enumerate(rng.integers(0, len(parts), len(truth))):
-        hidden[row, list(parts[part])] = True
+    hidden = data.one_part_of_each(rng, HIDDEN_PARTS, *truth.shape[:2])
     level = jnp.asarray(np.exp(rng.uniform(np.log(0.02), np.log(0.1), len(truth))), jnp.float32)
     noisy = truth + level[:, None, None] * jnp.asarray(rng.normal(size=truth.shape), jnp.float32)
     given = jnp.where(jnp.asarray(hidden)[..., None], jnp.nan, truth)

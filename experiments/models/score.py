@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from experiments.models import stored
 from experiments.models.detections import load_detections
 from experiments.models.initial import keeps_statistics, load_initial, part_of
-from experiments.models.job import Job, level_loss, load_bodies, validation
+from experiments.models.job import Job, level_loss, load_bodies, validation, with_statistics
 from experiments.models.motion17.validation import motion_evaluators
 from experiments.models.own_views import own_views
 from experiments.models.training import show
@@ -21,8 +21,7 @@ from jaxpose.base import Array, Camera, Example, Key
 from jaxpose.conditioning import MaskRates
 from jaxpose.diffusion.losses import log_snr_times, uniform_times
 from jaxpose.evaluation.protocols import LiftingBench, lifting_row, load_lifting_bench
-from jaxpose.examples.bodies import Bodies
-from jaxpose.examples.clips import Clips, make_clips
+from jaxpose.examples.clips import make_clips
 from jaxpose.examples.detections import Seen, mixed_example
 from jaxpose.examples.motions import motion_example
 from jaxpose.examples.rates import ViewRates
@@ -34,7 +33,6 @@ from jaxpose.spaces.image_depth import STATISTICS as IMAGE_DEPTH
 from jaxpose.spaces.person import Statistics
 from jaxpose.tasks.lift import lift
 from jaxpose.training.step import TrainState
-from jaxpose.training.streaming import Stream
 
 
 def spec_of(config: ConfigDict) -> released.Spec:
@@ -58,7 +56,8 @@ def score_job(config: ConfigDict) -> Job:
     if initial is not None:
         spec = initial.spec
         if keeps_statistics(config):
-            source = with_statistics(source, initial.statistics)
+            data = with_statistics(source.data, initial.statistics)
+            source = source._replace(data=data, statistics=initial.statistics)
     params = released.init_params(jax.random.key(config.seed), spec) if initial is None else initial.params
     only = config.train.get("only", "")
     params, whole = part_of(params, only)
@@ -134,19 +133,6 @@ def from_disk(config: ConfigDict, masks: MaskRates) -> Source:
     else:
         stream, example = stored.frames_on_disk(shards, resident, view, masks)
     return Source(stream, example, resident.bodies.statistics)
-
-
-def with_statistics(source: Source, statistics: Statistics) -> Source:
-    """The same data, whose examples are states of other statistics."""
-    data = source.data
-    if isinstance(data, Stream):
-        bodies = data.resident.bodies._replace(statistics=statistics)
-        data = data._replace(resident=data.resident._replace(bodies=bodies))
-    elif isinstance(data, Clips | Seen):
-        data = data._replace(bodies=data.bodies._replace(statistics=statistics))
-    elif isinstance(data, Bodies):
-        data = data._replace(statistics=statistics)
-    return source._replace(data=data, statistics=statistics)
 
 
 def make_loss(spec: released.Spec, config: ConfigDict, spread: Any = 1.0) -> Any:

@@ -25,7 +25,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.models.initial import brief, check_same
-from experiments.models.job import Job, load_bodies, validation
+from experiments.models.job import Job, load_bodies, validation, with_statistics
 from experiments.models.own_views import own_views
 from experiments.models.training import show
 from jaxpose import model as released
@@ -35,14 +35,14 @@ from jaxpose.diffusion.losses import denoising_loss, log_snr_times, next_state
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import metrics
 from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench, load_video_bench
-from jaxpose.examples.clips import ClipExample, Clips, clip_example, make_clips
+from jaxpose.examples.clips import ClipExample, clip_example, make_clips
 from jaxpose.examples.heatmaps import HeatmapRates
 from jaxpose.examples.rates import ViewRates
 from jaxpose.networks.diffpose import DEPTH_BINS, DiffPose
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
 from jaxpose.originals.datasets.h36m import load_frames, load_mixtures
-from jaxpose.originals.examples.filmed import Filmed, film, filmed_example
+from jaxpose.originals.examples.filmed import film, filmed_example
 from jaxpose.spaces.person import Statistics, decode_pose, encode_keypoints
 from jaxpose.tasks import diffpose
 from jaxpose.training.step import TrainState
@@ -188,13 +188,6 @@ def _load_data_for(config: ConfigDict, init: released.Model | None) -> tuple[Any
     if init is None:
         return data, example, statistics
     return with_statistics(data, init.statistics), example, init.statistics
-
-
-def with_statistics(data: Clips | Filmed, statistics: Statistics) -> Clips | Filmed:
-    """The same data, whose examples are states of other statistics."""
-    if isinstance(data, Filmed):
-        return data._replace(statistics=statistics)
-    return data._replace(bodies=data.bodies._replace(statistics=statistics))
 
 
 def make_encoder_loss(network: DiffPose, config: ConfigDict) -> Any:
