@@ -16,9 +16,9 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from experiments.models.job import Job, load_bodies
+from experiments.models.job import Job
 from experiments.models.prior21 import job as prior
-from experiments.models.score import make_evaluators
+from experiments.models.score import load_data, make_evaluators, with_statistics
 from experiments.models.training import show
 from jaxpose import model as released
 from jaxpose.base import Array, Condition, Example, Key, PredictFn
@@ -29,8 +29,6 @@ from jaxpose.diffusion.guidance import held
 from jaxpose.diffusion.prediction import bind
 from jaxpose.evaluation.generation import frechet_distance
 from jaxpose.evaluation.protocols import completion_row
-from jaxpose.examples.rates import ViewRates
-from jaxpose.examples.views import pose_example
 from jaxpose.geometry.rotations import forward_kinematics, matrix_from_axis_angle, offsets_of
 from jaxpose.geometry.skeleton import SMPL_22, Skeleton, bones
 from jaxpose.io.anny_body import anny_body
@@ -79,15 +77,14 @@ def _export(teacher: released.Model, spec: released.Spec) -> Callable[[Any], rel
 def _job_of_joints(
     config: ConfigDict, teacher: released.Model, spec: released.Spec, initial: released.Model | None
 ) -> Job:
-    bodies, _ = load_bodies(config)
-    bodies, export = bodies._replace(statistics=teacher.statistics), _export(teacher, spec)
+    source, export = with_statistics(load_data(config), teacher.statistics), _export(teacher, spec)
     views = jnp.asarray(scored_views(teacher.skeleton))
     return Job(
         spec=spec,
         params=teacher.params,
         statistics=teacher.statistics,
-        data=bodies,
-        example=functools.partial(pose_example, view=ViewRates(**config.view), masks=MaskRates(**config.masks)),
+        data=source.data,
+        example=source.example,
         loss=make_loss(teacher, spec, config.loss, lambda x0: jnp.matmul(views, x0, precision="highest")),
         evaluators=make_evaluators(spec, export, config.data),
         export=export,

@@ -103,7 +103,7 @@ def load_data(config: ConfigDict) -> Source:
     if data.get("stream", ""):
         return from_disk(config, masks)
     bodies, mocap = load_bodies(config)
-    if num_frames := config.network.get("num_frames"):
+    if num_frames := config.get("network", {}).get("num_frames"):
         example = functools.partial(
             motion_example,
             view=ViewRates(**config.view),

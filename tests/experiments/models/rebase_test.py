@@ -1,0 +1,45 @@
+"""Weights of a model on another base: what both have moves with the base, and a wider context changes nothing."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxpose
+from experiments.models.initial import widened
+from experiments.models.rebase import rebased
+from jaxpose.model import init_params
+
+
+@pytest.fixture(scope="module")
+def fast():
+    return jaxpose.load("pose17_fast")
+
+
+def test_the_same_base_changes_no_weight(fast):
+    jax.tree.map(np.testing.assert_array_equal, rebased(fast, fast.base).params, fast.params)
+
+
+def test_weights_move_as_the_base_did(fast):
+    base = dataclasses.replace(fast.base, params=jax.tree.map(lambda w: w + 0.5, fast.base.params))
+    moved = rebased(fast, base)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b + 0.5, atol=1e-5), moved.params, fast.params)
+    assert moved.recalibration == {}
+
+
+def test_a_base_that_is_told_more_widens_the_model_by_zeros(fast):
+    spec = dataclasses.replace(fast.base.spec, context=fast.base.spec.context + 3)
+    base = dataclasses.replace(fast.base, spec=spec, params=widened(fast.base.params, spec))
+    moved = rebased(fast, base)
+    assert moved.spec.context == fast.spec.context + 3
+    sums = (sum(float(jnp.abs(w).sum()) for w in jax.tree.leaves(m.params)) for m in (moved, fast))
+    np.testing.assert_allclose(*sums, rtol=1e-5)
+    shapes = jax.eval_shape(lambda: init_params(jax.random.key(0), moved.spec))
+    assert jax.tree.map(jnp.shape, moved.params) == jax.tree.map(jnp.shape, shapes)
+
+
+def test_a_model_without_a_base_is_refused(fast):
+    with pytest.raises(ValueError, match=r"^--model: pose17 holds no base"):
+        rebased(fast.base, fast.base)
