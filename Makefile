@@ -5,8 +5,8 @@
 # writes: one set of versions for each Python. They are installed again only when it or pyproject.toml change. `make newest`
 # tests with the newest versions there are, and shows which those are. WORKERS=1 runs pytest in one process instead of two; PYTEST="tests/geometry -x" are its arguments.
 # BENCH="--case=sampling --compare" are those of the benchmark. The documentation site needs packages of its own (extra `docs`),
-# which `make docs` and `make nightly` install. `make web` builds the page for browsers from the registries of Python and npm (node >= 20);
-# `make chips` makes .venv-chips with the compilers of TPUs and GPUs (x86 Linux, 4 GB), and compiles the short list of experiments.chips.
+# which `make docs` and `make nightly` install, and so `make nightly` with `ray`. `make web` builds the page for browsers from the registries of Python and npm (node >= 20);
+# `make chips` makes .venv-chips with the compilers of TPUs and GPUs (x86 Linux, 7 GB), and compiles the short list of experiments.chips.
 # WEB_MODEL=FILE.safetensors HYPOTHESES=40 are its few-step model and how many poses it draws.
 
 WORKERS := 2
@@ -43,7 +43,7 @@ check: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
-nightly: docs
+nightly: docs $(VENV)/installed-ray
 	$(nproc) $(BIN)/python -m pytest -m slow $(xdist) $(PYTEST)
 	NPROC=1 $(BIN)/python tests/mutations.py
 	$(MAKE) chips
@@ -103,6 +103,6 @@ $(STAMP): pyproject.toml $(REQUIREMENTS)
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r $(REQUIREMENTS)
 	@touch $@
 
-$(VENV)/installed-docs: $(STAMP)
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -e ".[docs]"
+$(VENV)/installed-%: $(STAMP)
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -e ".[$*]"
 	@touch $@

@@ -4,7 +4,8 @@
     python -m experiments.chips                                   everything: an hour or two on 2 cores
     python -m experiments.chips --target=v5e-1 --program=pose17   these alone
     python -m experiments.chips --short --check                   the short list; status 1 where a ratchet is passed
-    python -m experiments.chips --document=docs/scale.md          and put the tables into the page
+    python -m experiments.chips --target=v5e-1 --record           and keep the figures
+    python -m experiments.chips --document=docs/scale.md          all figures that were kept, as the tables of the page
 
 Cycles are the estimates of the TPU's compiler, by its own model of the chip; nothing was run. Times and rates follow
 from them and the vendor's peak. A GPU's compiler makes no such estimate: of it there are memory and kernels.
@@ -12,7 +13,9 @@ from them and the vendor's peak. A GPU's compiler makes no such estimate: of it 
 
 import dataclasses
 import json
+import math
 import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +26,11 @@ from experiments.benchmark.timing import Row
 from experiments.chips import program as text
 from experiments.chips.targets import ROOT, TARGETS, child_environment, python
 from experiments.options import option, run
+from jaxpose.files import write_json
 
-RATCHETS = Path(__file__).with_name("ratchets.json")
+FIGURES = Path(__file__).with_name(
+    "figures.json"
+)  # {"versions": {target: words}, "figures": {target: {program: {name: value}}}}
 _MAY_GROW = 1.02  # another version of the compiler, or a change in its heuristics
 _PARTS = ("examples", "network", "backward", "optimiser", "other")
 # What the nightly run compiles, and holds to the ratchets.
@@ -46,8 +52,8 @@ class Options:
     check: bool = option(
         False, "Compare with the ratchets; status 1 where one is passed or a program does not compile."
     )
-    record: bool = option(False, "Write the figures of what was compiled to the ratchets.")
-    document: str | None = option(None, "Page whose tables to write, such as docs/scale.md.")
+    record: bool = option(False, "Keep the figures of what was compiled: for the tables, and as ratchets.")
+    document: str | None = option(None, "Page to write the kept figures to, docs/scale.md; nothing is compiled.")
     text: str | None = option(None, "Folder to write the text of each compiled program to.")
     child: bool = option(False, "For the command itself: compile here, and print a line of JSON for each program.")
 
@@ -56,46 +62,48 @@ def main(options: Options) -> int:
     """Compile, print, compare; 1 where a ratchet is passed or a program of the ratchets does not compile."""
     if options.child:
         return compile_here(options.target[0], options.program, options.text)
-    interpreter, wanted = python(), chosen(options)
-    rows = {target: compiled(interpreter, target, names, options.text) for target, names in wanted.items()}
+    kept = json.loads(FIGURES.read_text(encoding="utf-8"))
     if options.document:
-        parts = {target: table([row for row in of.values() if row.figures]) for target, of in rows.items()}
-        document(Path(options.document), versions(interpreter), parts)
-    figures = {target: {name: row.figures for name, row in of.items()} for target, of in rows.items()}
-    held = json.loads(RATCHETS.read_text(encoding="utf-8"))
-    grown = list(passed(held, figures)) if options.check else []
+        for target, of in kept["figures"].items():
+            rows = [Row(target, name, of[name]) for name in names_of(target) if name in of]
+            document(Path(options.document), kept["versions"][target], {target: table(rows)})
+        return 0
+    interpreter, wanted = python(), chosen(options)
+    now = {target: compiled(interpreter, target, names, options.text) for target, names in wanted.items()}
+    grown = list(passed(kept["figures"], now)) if options.check else []
     print("\n".join(grown) or "no ratchet was passed" if options.check else "")
     if options.record:
-        for target, of in figures.items():
-            kept = {name: {k: f[k] for k in _HELD if k in f} for name, f in of.items() if f}
-            held.setdefault(target, {}).update(kept)
-        RATCHETS.write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
+        for target, of in now.items():
+            kept["figures"].setdefault(target, {}).update({name: figures for name, figures in of.items() if figures})
+            kept["versions"][target] = versions(interpreter)
+        write_json(FIGURES, kept)
     return 1 if grown else 0
+
+
+def names_of(target: str) -> list[str]:
+    """All recipes and tasks that can be compiled for a machine, in the order of the tables."""
+    from experiments.chips.programs import RECIPES, TASKS
+
+    several = TARGETS[target].chips > 1
+    return [*RECIPES, *(name for name, task in TASKS.items() if not (several and task.whole))]
 
 
 def chosen(options: Options) -> dict[str, tuple[str, ...]]:
     """The programs to compile for each machine; ValueError for an unknown one."""
-    from experiments.chips.programs import RECIPES, TASKS
-
-    known = (*RECIPES, *TASKS)
+    legal = {target: names_of(target) for target in TARGETS}
+    known = list(dict.fromkeys(name for names in legal.values() for name in names))
     if unknown := sorted(set(options.program) - set(known)):
-        raise ValueError(f"--program: got {unknown}, must be one of {list(known)}")
-    lists = SHORT if options.short else {target: known for target in TARGETS}
-    of_one = [name for name, task in TASKS.items() if task.whole]
+        raise ValueError(f"--program: got {unknown}, must be one of {known}")
     return {
-        target: tuple(
-            name
-            for name in names
-            if (not options.program or name in options.program) and (TARGETS[target].chips == 1 or name not in of_one)
-        )
-        for target, names in lists.items()
+        target: tuple(name for name in names if not options.program or name in options.program)
+        for target, names in (SHORT if options.short else legal).items()
         if not options.target or target in options.target
     }
 
 
-def compiled(interpreter: Path, target: str, names: tuple[str, ...], folder: str | None) -> dict[str, Row]:
-    """A row for each program, without figures where it does not compile; of a child process, printed as they come."""
-    rows = {}
+def compiled(interpreter: Path, target: str, names: Sequence[str], folder: str | None) -> dict[str, dict[str, float]]:
+    """Figures of each program, {} where it does not compile; of a child process, printed as they come."""
+    found = {}
     for name in names:  # a process each: a compiler may end it, and its memory is given back
         child = [str(interpreter), "-m", "experiments.chips", "--child", f"--target={target}", f"--program={name}"]
         child += [f"--text={Path(folder).absolute()}"] if folder else []
@@ -103,12 +111,11 @@ def compiled(interpreter: Path, target: str, names: tuple[str, ...], folder: str
             child, capture_output=True, text=True, encoding="utf-8", env=child_environment(), cwd=ROOT, check=False
         )
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-        figures = json.loads(lines[-1]) if lines else {}
-        rows[name] = Row(target, name, figures)
-        shown = ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
+        found[name] = json.loads(lines[-1]) if lines else {}
+        shown = ", ".join(f"{key} {value:.4g}" for key, value in found[name].items())
         reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no reason")
         print(f"{target}, {name}: {shown or f'does not compile: {reason}'}", flush=True)
-    return rows
+    return found
 
 
 def compile_here(target: str, names: tuple[str, ...], folder: str | None) -> int:
@@ -148,20 +155,16 @@ def figures_of(target: str, made: Any, program: Any) -> dict[str, float]:
     return figures | ({"collectives_MB": sum(size for _, size in moved.values()) / 1e6} if moved else {})
 
 
-def passed(held: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """A line for each figure that grew, and for each program of the ratchets that did not compile."""
-    lines = []
-    for target, programs in held.items():
-        for name, ratchets in programs.items():
-            figures = now.get(target, {}).get(name)
-            if figures == {}:
-                lines.append(f"{target}, {name}: does not compile")
-            lines += [
-                f"{target}, {name}: {key} {figures[key]:.4g}, at most {most:.4g}"
-                for key, most in ratchets.items()
-                if figures and figures.get(key, 0) > _MAY_GROW * most
-            ]
-    return lines
+def passed(kept: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    """A line for each figure that grew, and for each program of the kept ones that did not compile."""
+    for target, programs in now.items():
+        for name, figures in programs.items():
+            before = kept.get(target, {}).get(name, {})
+            if before and not figures:
+                yield f"{target}, {name}: does not compile"
+            for key in _HELD:
+                if figures.get(key, 0) > _MAY_GROW * before.get(key, math.inf):
+                    yield f"{target}, {name}: {key} {figures[key]:.4g}, at most {before[key]:.4g}"
 
 
 def versions(interpreter: Path) -> str:

@@ -79,8 +79,8 @@ def encoder_input(cond: Condition) -> Array:
     """Input of the encoder, of a 2D condition: (u, v, confidence) of each joint, 0 where hidden, [..., J, 3]."""
     assert cond.context is not None, "a condition of `encode_keypoints` has its confidences as context"
     visible = cond.mask[..., :1] > 0
-    # not a product with the mask: nothing of a hidden joint passes, not even NaN
-    return jnp.where(visible, jnp.concatenate([cond.value[..., :2], cond.context[..., None]], -1), 0)
+    # not a product with the mask: nothing of a hidden joint passes, not even NaN; not a concatenation: docs/scale.md
+    return jnp.where(visible, jnp.where(jnp.arange(3) < 2, cond.value, cond.context[..., None]), 0)
 
 
 def one_gaussian(encoded: Encoded, residual: Array) -> Component:

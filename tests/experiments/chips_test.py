@@ -77,7 +77,7 @@ def test_a_figure_above_its_ratchet_and_a_program_that_does_not_compile_are_name
     grown, missing = chips.passed(held, now)
     assert "pose17: cycles_M 5, at most 4" in grown
     assert missing == "v5e-1, complete: does not compile"
-    assert chips.passed(held, {}) == []  # not compiled this time
+    assert list(chips.passed(held, {})) == []  # not compiled this time
 
 
 def test_lists_have_known_programs_and_tasks_without_rows_are_for_one_chip():
