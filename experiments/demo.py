@@ -21,8 +21,6 @@ from jaxpose.model import ASSETS
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Of the demonstration."""
-
     out: str = option("demo_out", "Folder for the results.")
 
 

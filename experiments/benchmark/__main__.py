@@ -45,8 +45,6 @@ RATIOS = Path(__file__).with_name("ratios.json")
 
 @dataclasses.dataclass(frozen=True)
 class Options(Sizes):
-    """Of the command."""
-
     case: tuple[str, ...] = option((), f"Cases to run: {', '.join(CASES)} or all.", legal=(*CASES, "all"))
     compare: bool = option(False, "Say which ratios got worse than on record; exit status 1 if any.")
     record: bool = option(False, "Write the ratios of this run to --ratios, for this kind of device.")

@@ -44,8 +44,6 @@ _HELD = ("cycles_M", "memory_GB", "kernels", "collectives_MB")  # figures that m
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Of the command."""
-
     target: tuple[str, ...] = option((), f"Machines: {', '.join(TARGETS)}; all by default.", legal=tuple(TARGETS))
     program: tuple[str, ...] = option((), "Recipes and tasks, as the tables name them; all by default.")
     short: bool = option(False, "The short list of the nightly run.")

@@ -36,8 +36,6 @@ _TUNED = "; the noise and tempering of `reprojection` on every eighth of the val
 
 @dataclasses.dataclass(frozen=True)
 class Options(harness.Options):
-    """Of aggregation."""
-
     bench: str | None = option(None, "Benchmark file; by default val_frames.npz beside JAXPOSE_DATA.")
     hypotheses: tuple[int, ...] = option((10, 50, 200), "3D poses per detection.", low=2)
     likelihood: int = option(50, "With up to so many hypotheses, by likelihood too.", low=0)

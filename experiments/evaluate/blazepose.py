@@ -57,8 +57,6 @@ _LEAST_SURE = 0.3  # confidence that a detection needs to count in the triangula
 
 @dataclasses.dataclass(frozen=True)
 class Options(harness.Options):
-    """Of videos."""
-
     detector: str = option("blazepose-full", "The detector, as `jaxpose lift --detector` has it.")
     hypotheses: int = option(200, "Hypotheses per frame.", low=2)
     table: str = option("", "File for the table of the detector's errors; none by default.")

@@ -59,8 +59,6 @@ PriorFn = Callable[[released.Model], PosePrior | None]
 
 @dataclasses.dataclass(frozen=True)
 class Options(harness.Options):
-    """Of fits."""
-
     model: str = option("prior21", "A bundled model's name, or a .safetensors file.")
     task: tuple[str, ...] = option(TASKS, "Which tables.", legal=TASKS)
     priors: tuple[str, ...] = option(PRIORS, "Which priors; none is always there.", legal=PRIORS)

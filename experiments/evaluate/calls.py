@@ -76,8 +76,6 @@ _NOISE = 0.05  # metres
 
 @dataclasses.dataclass(frozen=True)
 class Options(harness.Options):
-    """Of network calls."""
-
     model: str = option("pose17", "Model of joints: a bundled one's name or a .safetensors file.")
     prior: str = option("prior21", "Prior over rotations, likewise.")
     fast: str | None = option(None, "A few-step model (Spec.times), for rows of its own.")

@@ -41,8 +41,6 @@ from jaxpose.tasks.stream import Stream, start_stream, step_stream
 
 @dataclasses.dataclass(frozen=True)
 class Options(harness.Options):
-    """Of DiffPose."""
-
     model: str = option("diffpose17", "A DiffPose model's name or a .safetensors file.")
     bench: str | None = option(None, "Benchmark file; by default the one beside JAXPOSE_DATA.")
     hypotheses: int = option(200, "Samples of a pose, unless a row says another number.", low=2)
@@ -50,8 +48,6 @@ class Options(harness.Options):
 
 @dataclasses.dataclass(frozen=True)
 class FrameOptions(Options):
-    """Of DiffPose on single frames."""
-
     ambiguous: bool = option(False, "Simulated heatmaps with joints in doubt, in place of keypoints.")
 
     @property
@@ -62,8 +58,6 @@ class FrameOptions(Options):
 
 @dataclasses.dataclass(frozen=True)
 class VideoOptions(Options):
-    """Of DiffPose on clips."""
-
     model: str = option("diffpose17_video", "A DiffPose model's name or a .safetensors file.")
 
 

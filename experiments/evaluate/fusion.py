@@ -70,8 +70,6 @@ _COLUMNS: dict[str, Column] = {
 
 @dataclasses.dataclass(frozen=True)
 class Options(harness.Options):
-    """Of fused cameras."""
-
     hypotheses: int = option(200, "Draws of each posterior.", low=2)
     steps: int | None = option(None, "Solver steps; by default those of the command.", low=1)
     stride: int = option(40, "Every n-th frame only.", low=1)

@@ -56,8 +56,6 @@ TASKS = {
 
 @dataclasses.dataclass(frozen=True)
 class Options(harness.Options):
-    """Of GFPose's protocol."""
-
     model: str = option(None, "A .safetensors file of codec image_depth.", required=True)
     data: str = option(None, "Folder made by `jaxpose prepare h36m`.", required=True)
     task: str = option("est", "Estimate, complete, generate or denoise.", legal=tuple(TASKS))

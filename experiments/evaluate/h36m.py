@@ -46,8 +46,6 @@ _PINHOLE = (1.0, 1.0, 0.0, 0.0)
 
 @dataclasses.dataclass(frozen=True)
 class Options(harness.Options):
-    """Of the protocols of Human3.6M and MPI-INF-3DHP."""
-
     model: str = option(None, "A model's name or a .safetensors file.", required=True)
     data: str = option(None, "Folder made by `jaxpose prepare`.", required=True)
     hypotheses: int = option(20, "Samples of a pose.", low=1)

@@ -39,8 +39,6 @@ _CLIP = 54  # frames of UI-PRMD's sequences
 
 @dataclasses.dataclass(frozen=True)
 class Options(lifting.Options):
-    """Of intervals."""
-
     bench: str | None = option(None, "One benchmark file of frames; by default val_frames.npz and out_frames.npz.")
     task: tuple[str, ...] = option((), "Which tasks; by default all that the model can do.", legal=TASKS)
     hypotheses: int = option(100, "3D poses per detection.", low=2)

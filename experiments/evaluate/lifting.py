@@ -36,8 +36,6 @@ from jaxpose.tasks.samplers import stochastic
 
 @dataclasses.dataclass(frozen=True)
 class Options(harness.Options):
-    """Of lifting."""
-
     bench: str | None = option(None, "Benchmark file; by default val_frames.npz beside JAXPOSE_DATA.")
     hypotheses: int = option(200, "3D poses per detection.", low=2)
     steps: int | None = option(None, "Solver steps; by default the model's own.", low=1)

@@ -44,8 +44,6 @@ VIDEO_FPS = 30.0
 
 @dataclasses.dataclass(frozen=True)
 class Options(harness.Options):
-    """Of a model of motions."""
-
     model: str = option("motion17", "A model of motions, or a .safetensors file.")
     against: str = option("pose17", "The model of single frames to compare with.")
     bench: str | None = option(None, "Benchmark file; by default the one beside JAXPOSE_DATA.")
@@ -74,8 +72,6 @@ def motions(model: released.Model, options: Options) -> Iterator[Item]:
 
 @dataclasses.dataclass(frozen=True)
 class SmoothOptions(harness.Options):
-    """Of the motion prior over the hypotheses of single frames."""
-
     model: str = option("pose17", "A model of single frames.")
     bench: str | None = option(None, "Benchmark file; by default the one beside JAXPOSE_DATA.")
     hypotheses: int = option(50, "Of each frame.", low=2)

@@ -56,8 +56,6 @@ _MESHES = 100  # whose self-intersections are counted
 
 @dataclasses.dataclass(frozen=True)
 class Options(harness.Options):
-    """Of a prior over rotations."""
-
     model: str = option("prior21", "A bundled model's name, or a .safetensors file.")
     task: tuple[str, ...] = option(TASKS, "Which tables.", legal=TASKS)
     stride: int = option(4, "Every so many validation poses, and clips.", low=1)

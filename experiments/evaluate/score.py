@@ -47,8 +47,6 @@ _REFERENCE = 20_000  # training poses of the baselines
 
 @dataclasses.dataclass(frozen=True)
 class Options(harness.Options):
-    """Of log densities."""
-
     stride: int = option(10, "Every so many validation poses.", low=1)
     steps: int = option(density.NUM_STEPS, "Intervals of the log-SNR.", low=1)
     density: bool = option(True, "Also the exact log density, which takes nearly all of the time.")

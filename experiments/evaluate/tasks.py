@@ -45,8 +45,6 @@ _NOISE = (0.025, 0.05, 0.1)  # metres per coordinate
 
 @dataclasses.dataclass(frozen=True)
 class Options(harness.Options):
-    """Of all tasks."""
-
     hypotheses: int = option(200, "Of lifting and 2D completion; 50 of denoising.", low=2)
     steps: int | None = option(None, "Solver steps; by default the model's own.", low=1)
     generated: int = option(10_000, "Poses to generate.", low=100)

@@ -38,8 +38,6 @@ _BLOCK = 100
 
 @dataclasses.dataclass(frozen=True)
 class Options(harness.Options):
-    """Of verdicts."""
-
     hypotheses: int = option(20, "3D poses per detection.", low=2)
 
 

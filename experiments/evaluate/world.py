@@ -47,8 +47,6 @@ _COLUMNS: dict[str, harness.Column] = {
 
 @dataclasses.dataclass(frozen=True)
 class Options(harness.Options):
-    """Of worlds."""
-
     split: str = option("val", "Subjects that are filmed.", legal=("val", "train"))
     walker: bool = option(False, "The real walker in place of filmed motion capture.")
     hypotheses: int = option(50, "3D poses per detection.", low=2)

@@ -39,8 +39,6 @@ from jaxpose.tasks.samplers import stochastic
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Of the pages."""
-
     model: str = option("pose17", "A bundled model's name or a .safetensors file.")
     prior: str = option("prior21", "The same of a prior over joint rotations.")
     out: str = option("docs/gallery", "Folder for the pages.")

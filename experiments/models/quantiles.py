@@ -26,8 +26,6 @@ _FRESH = 0.2  # as many poses more, to check
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Of the quantiles."""
-
     model: str = option("pose17", "A bundled model's name or a .safetensors file.")
     out: str = option(None, "The .safetensors file to write.", required=True)
     poses: int = option(20_000, "Training poses that the quantiles are of.", low=100)

@@ -56,8 +56,6 @@ _BLOCK = 64
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Of the recalibration."""
-
     model: str = option("pose17", "A bundled model's name or a .safetensors file.")
     out: str = option(None, "The .safetensors file to write.", required=True)
     hypotheses: int = option(100, "Poses per observation.", low=10)

@@ -19,8 +19,6 @@ from experiments.rendered import compare, produce, scenes, shards
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Of all three."""
-
     shards: str = option("runs/rendered", "Folder of the shards.")
     split: str = option(
         "train", "People, poses and backgrounds for training, or those left out.", legal=("train", "val")
@@ -29,8 +27,6 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Produce(Options):
-    """Of shards."""
-
     first: int = option(0, "The first shard.", low=0)
     last: int = option(239, "The last one; each has about 420 frames.", low=0)
     step: int = option(1, "Every n-th shard, so that several processes share them.", low=1)
@@ -39,16 +35,12 @@ class Produce(Options):
 
 @dataclasses.dataclass(frozen=True)
 class Compare(Options):
-    """Of the table."""
-
     most: int | None = option(None, "Only so many shards.", low=1)
     cache: str = option("runs/evaluate/blazepose", "Folder in which detections of the videos are kept.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Look(Options):
-    """Of the picture."""
-
     out: str = option("rendered.png", "The picture.")
     seed: int = option(0, "Of the frames.")
     rows: int = option(5, "Rows of six frames.", low=1)

@@ -120,7 +120,8 @@ class _Sum(NamedTuple):
         total = functools.reduce(operator.add, [term(posed, parameters, k) for term in self.terms])
         if self.prior is not None:
             total = total + self.of_prior(k) * self.prior(key, parameters.body_pose, k, self.steps).sum(-1)
-        return total + self.weights[2] * shape_energy(parameters.betas, parameters.body_pose.shape[1])
+        of_shape = shape_residuals(parameters.betas, parameters.body_pose.shape[1])
+        return total + self.weights[2] * jnp.square(of_shape).sum(-1) / 2
 
     def residuals(self, key: Key, departing: BodyParameters, k: Array) -> Residuals:
         """Residuals of a step that departs from `departing`."""
@@ -145,14 +146,9 @@ def _residuals_of(part: Any) -> Callable[..., Any]:
     return residuals
 
 
-def shape_energy(betas: Array, num_frames: int) -> Array:
-    """Energy [...] of betas [..., S] in nats: of N(0, 1), and for each frame what lies beyond 2.5 of it once more."""
-    beyond = jnp.maximum(jnp.abs(betas) - _TAIL, 0)
-    return (jnp.square(betas) + num_frames * jnp.square(beyond)).sum(-1) / 2
-
-
 def shape_residuals(betas: Array, num_frames: int) -> Array:
-    """[..., 2 S], half of whose squares sum to `shape_energy`."""
+    """[..., 2 S] of betas [..., S]: half of their squares is the energy of N(0, 1), and for each frame of what lies
+    beyond 2.5 once more."""
     beyond = jnp.maximum(jnp.abs(betas) - _TAIL, 0)
     return jnp.concatenate([betas, np.sqrt(num_frames) * beyond], -1)
 

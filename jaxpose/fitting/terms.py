@@ -1,7 +1,5 @@
 """Terms of a fit's energy, each a pytree of arrays that is a function: (posed, parameters, step) -> energy [N], nats.
 
-Half of the squares of a term's `residuals` sum to its energy.
-
     Points       sum over seen points rho(|x - y| / noise)                     3D points
     Keypoints    sum over cameras and points conf^2 rho(|u - y| / noise)       pixels
     Smoothness   weight / 2 sum |x_{f+1} - 2 x_f + x_{f-1}|^2                  the 22 joints of a clip, metres
@@ -59,8 +57,20 @@ class Settings(NamedTuple):
     starts: int = 4
 
 
+class Squares:
+    """A term whose energy is half of the squares of its residuals."""
+
+    def residuals(self, posed: PosedBody, parameters: BodyParameters) -> Array:
+        """[N, ...]."""
+        raise NotImplementedError
+
+    def __call__(self, posed: PosedBody, parameters: BodyParameters, k: Array) -> Array:
+        residuals = self.residuals(posed, parameters)
+        return jnp.square(residuals).sum(tuple(range(1, residuals.ndim))) / 2
+
+
 @flax.struct.dataclass
-class Points:
+class Points(Squares):
     """3D points that were observed: targets [N, F, K, 3] m, seen [N, F, K] bool, noise [N, F, K] m of each number.
 
     width: of the robust loss, in units of the noise, broadcasting to it; None for squares. points: the set of the K
@@ -73,10 +83,6 @@ class Points:
     width: Array | None
     points: str = flax.struct.field(pytree_node=False)
 
-    def __call__(self, posed: PosedBody, parameters: BodyParameters, k: Array) -> Array:
-        square = jnp.square((body_points(posed, self.points) - self.targets) / self.noise[..., None]).sum(-1)
-        return (self.seen * robust(square, self.width)).sum(-1).sum(-1)
-
     def residuals(self, posed: PosedBody, parameters: BodyParameters) -> Array:
         """[N, F, K, 3]."""
         away = self.seen[..., None] * (body_points(posed, self.points) - self.targets) / self.noise[..., None]
@@ -84,7 +90,7 @@ class Points:
 
 
 @flax.struct.dataclass
-class Keypoints:
+class Keypoints(Squares):
     """Keypoints in C cameras: uv_px [N, C, F, K, 2], confidence [N, C, F, K] in [0, 1], 0 for not seen; noise_px [N].
 
     cameras: leading axes [N, C], each of which may be 1, and no size.
@@ -98,11 +104,6 @@ class Keypoints:
     width: float | None = flax.struct.field(pytree_node=False)
     points: str = flax.struct.field(pytree_node=False)
 
-    def __call__(self, posed: PosedBody, parameters: BodyParameters, k: Array) -> Array:
-        error = project(self.cameras, body_points(posed, self.points)) - self.uv_px
-        square = jnp.square(error / self.noise_px[:, None, None, None, None]).sum(-1)
-        return (self.confidence**2 * robust(square, self.width)).sum((1, 3)).sum(-1)
-
     def residuals(self, posed: PosedBody, parameters: BodyParameters) -> Array:
         """[N, F, C, K, 2]."""
         error = project(self.cameras, body_points(posed, self.points)) - self.uv_px
@@ -111,15 +112,10 @@ class Keypoints:
 
 
 @flax.struct.dataclass
-class Smoothness:
+class Smoothness(Squares):
     """Squared second differences of the joints' paths; weight in 1 / m^2. 0 for clips of less than three frames."""
 
     weight: float | Array
-
-    def __call__(self, posed: PosedBody, parameters: BodyParameters, k: Array) -> Array:
-        joints = posed.joints[..., :22, :]
-        second = joints[:, 2:] - 2 * joints[:, 1:-1] + joints[:, :-2]
-        return self.weight / 2 * jnp.square(second).sum((1, 2, 3))
 
     def residuals(self, posed: PosedBody, parameters: BodyParameters) -> Array:
         """[N, F - 2, 22, 3]."""
@@ -128,17 +124,14 @@ class Smoothness:
 
 
 @flax.struct.dataclass
-class Bends:
+class Bends(Squares):
     """Knees and elbows that bend the wrong way."""
 
     weight: float | Array
 
-    def __call__(self, posed: PosedBody, parameters: BodyParameters, k: Array) -> Array:
-        return self.weight * bend_energy(parameters.body_pose).sum(-1)
-
     def residuals(self, posed: PosedBody, parameters: BodyParameters) -> Array:
         """[N, F, 4]."""
-        return jnp.sqrt(2 * self.weight) * jnp.exp(_bends(parameters.body_pose))
+        return jnp.sqrt(2 * self.weight) * jnp.exp(bends(parameters.body_pose))
 
 
 def fit_term(
@@ -155,13 +148,8 @@ def fit_term(
     return fit(key, body, prior, term, *others, start=start, free=free, method=method, **how)
 
 
-def robust(squared: Array, width: float | Array | None) -> Array:
-    """rho of squared, scaled errors: half of them, or Geman-McClure's of that width, which tends to width^2 / 2."""
-    return squared / 2 if width is None else width**2 * squared / (2 * (width**2 + squared))
-
-
 def shrunk(away: Array, width: float | Array | None) -> Array:
-    """Scaled errors [..., D] as residuals, half of whose squares is their robust loss."""
+    """Scaled errors [..., D] as residuals, half of whose squares is their robust loss rho: at most width^2 / 2."""
     if width is None:
         return away
     square = jnp.square(away).sum(-1, keepdims=True)
@@ -169,12 +157,7 @@ def shrunk(away: Array, width: float | Array | None) -> Array:
     return away * width * jax.lax.rsqrt(jnp.square(width) + square)
 
 
-def bend_energy(body_pose: Array) -> Array:
-    """sum exp(angle)^2 [...] of knees and elbows, angle > 0 where they bend the wrong way; poses [..., 21, 3]."""
-    return jnp.exp(2 * _bends(body_pose)).sum(-1)
-
-
-def _bends(body_pose: Array) -> Array:
+def bends(body_pose: Array) -> Array:
     """Angles [..., 4] of elbows and knees, > 0 where they bend the wrong way, of poses [..., 21, 3]."""
     signs = np.zeros((63, len(_BEND)), np.float32)
     for column, (entry, sign) in enumerate(_BEND):

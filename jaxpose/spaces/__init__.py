@@ -24,20 +24,8 @@ from jaxpose.spaces.person import Statistics
 from jaxpose.spaces.rotations import REPRESENTATIONS, Representation
 
 
-def _centred(x: Array) -> Array:
-    return x - x.mean(-2, keepdims=True)
-
-
 def _as_it_is(x: Array) -> Array:
     return x
-
-
-def _no_rows(values: Array, known: Array) -> Array:
-    return values
-
-
-def _few_sizes(num: int, length: int | None, most: int | None = None) -> int:
-    return size_for(num if most is None else min(num, most))
 
 
 def _no_windows(num: int, length: int | None) -> None:
@@ -79,11 +67,11 @@ class Space(NamedTuple):
     representation: Representation | None = None
     encode: Callable[[Statistics, Array], Array] = rotations.encode
     decode: Callable[[Statistics, Array], Array] = rotations.decode
-    centre: Callable[[Array], Array] = _centred
+    centre: Callable[[Array], Array] = lambda x: x - x.mean(-2, keepdims=True)
     basis: Callable[[Statistics, tuple[int, int]], tuple[Array, float]] = person.centred_basis
     see: Callable[..., tuple[person.Condition, person.View]] = person.encode_keypoints
-    fill: Callable[[Array, Array], Array] = _no_rows
-    rows: Callable[..., int] = _few_sizes
+    fill: Callable[[Array, Array], Array] = lambda values, known: values
+    rows: Callable[..., int] = lambda num, length, most=None: size_for(num if most is None else min(num, most))
     clip: Callable[[int, int | None], tuple[np.ndarray, np.ndarray] | None] = _clip
     windows: Callable[[int, int | None], tuple[np.ndarray, np.ndarray] | None] = _no_windows
 

@@ -15,10 +15,10 @@ import numpy as np
 from jax.tree_util import Partial
 
 from jaxpose.base import Array, Decoded, Hypotheses, Key, Numbers, Problem
-from jaxpose.compiled import filled, traced
+from jaxpose.compiled import check_shape, filled, traced
 from jaxpose.model import Model, needs
 from jaxpose.spaces.person import View, decode_pose, encode_points
-from jaxpose.tasks.draw import check_joints, check_noise, drawn, from_noise
+from jaxpose.tasks.draw import check_joints, drawn, from_noise
 from jaxpose.tasks.samplers import Sampler
 from jaxpose.tasks.typicality import judged
 
@@ -99,6 +99,6 @@ def settle(
 
 def _per_joint(noise: float | Numbers, shape: tuple[int, ...]) -> Array | np.ndarray:
     level: Any = noise if traced(noise) else np.asarray(noise, np.float32)
-    check_noise(level, (), shape[:1], shape)
+    check_shape("noise", level, (), shape[:1], shape, low=0)
     xp = jnp if traced(noise) else np
     return xp.broadcast_to(level[:, None] if level.ndim == 1 else level, shape)

@@ -25,12 +25,12 @@ import numpy as np
 from jax.tree_util import Partial
 
 from jaxpose.base import Array, Decoded, Hypotheses, Key, Numbers, Problem, Start
-from jaxpose.compiled import filled, traced
+from jaxpose.compiled import check_shape, filled, traced
 from jaxpose.diffusion import time_at
 from jaxpose.model import Model, needs, null_condition
 from jaxpose.spaces.person import View, decode_view, encode_pose
 from jaxpose.tasks.complete import complete
-from jaxpose.tasks.draw import check_joints, check_noise, draw_states, drawn, with_path
+from jaxpose.tasks.draw import check_joints, draw_states, drawn, with_path
 from jaxpose.tasks.samplers import Sampler, stochastic
 from jaxpose.tasks.typicality import judged
 
@@ -70,7 +70,7 @@ def denoise(
     level: Any = None
     if noise is not None:
         level = noise if traced(noise) else np.asarray(noise, np.float32)
-        check_noise(level, (), (num,))
+        check_shape("noise", level, (), (num,), low=0)
         level = (jnp if traced(noise) else np).broadcast_to(level, (num,))
     if not traced(key, model, joints, level):
         joints, level = filled((joints, level), num, model.rows_for(num))

@@ -316,14 +316,3 @@ def _check_finite(task: str, joints: np.ndarray) -> None:
             f"joints: pose {broken[0]} of {len(joints)} has a missing (NaN) or infinite joint; {task} needs all, "
             "complete fills them"
         )
-
-
-def check_noise(noise: Array | np.ndarray, *shapes: tuple[int, ...]) -> None:
-    """ValueError where noise is of none of the shapes, or is known to be negative or not finite."""
-    check_shape("noise", noise, *shapes)
-    check_values(_check_at_least_0, noise)
-
-
-def _check_at_least_0(noise: np.ndarray) -> None:
-    if not (np.isfinite(noise) & (noise >= 0)).all():
-        raise ValueError("noise: needed metres >= 0, got a negative or non-finite number")

@@ -10,7 +10,7 @@ from jaxpose.fitting import keypoints as task
 from jaxpose.fitting.engine import BodyParameters, posed_body
 from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, one_camera
 from jaxpose.fitting.priors import energy_prior
-from jaxpose.fitting.terms import Keypoints, bend_energy, project
+from jaxpose.fitting.terms import Keypoints, bends, project
 from jaxpose.geometry import camera
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.io.anny_body import anny_body
@@ -138,7 +138,7 @@ def test_a_given_start_is_gone_on_from(truth):
     for name in BodyParameters._fields:
         np.testing.assert_allclose(getattr(found, name)[0], getattr(one, name), atol=1e-4)
     # what is left is the bending of knees and elbows
-    np.testing.assert_allclose(found.energy[0], bend_energy(one.body_pose).sum(1), rtol=0.01)
+    np.testing.assert_allclose(found.energy[0], np.square(np.exp(bends(one.body_pose))).sum((1, 2)), rtol=0.01)
 
 
 def test_a_body_of_known_pose_is_placed_on_its_rays(truth):

@@ -251,7 +251,7 @@ def test_real_files_in_one_folder(tmp_path, capsys):
     assert val.name.tolist() == ["hdm05/HDM_mm_squat1Reps_037_120"]
     thigh = np.linalg.norm(train.joints[:, H["left_knee"]] - train.joints[:, H["left_hip"]], axis=-1)
     assert 0.36 < thigh.min() < thigh.max() < 0.46
-    assert "7 files" not in capsys.readouterr().out
+    assert "of 7 files" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("corrected", [False, True])
