@@ -40,7 +40,7 @@ from jaxpose.tasks.diffpose import encode_rows
 from jaxpose.tasks.lift import lift
 
 AGGREGATES = {f.__name__: f for f in (aggregate.mean, aggregate.median, aggregate.geometric_median, aggregate.mode)}
-_H36M_WIDTH, _H36M_HEIGHTS = 1000, np.array([1002, 1000, 1000, 1002])  # pixels, of cameras 0..3
+H36M_WIDTH, H36M_HEIGHTS = 1000, np.array([1002, 1000, 1000, 1002])  # pixels, of cameras 0..3
 _PINHOLE = (1.0, 1.0, 0.0, 0.0)
 
 
@@ -184,8 +184,8 @@ def image_size(frames: Frames, is_3dhp: bool) -> np.ndarray:
     """Width and height [N, 2] pixels."""
     if is_3dhp:
         return np.stack(image_size_3dhp(np.asarray(frames.subject)), -1).astype(np.float32)
-    heights = _H36M_HEIGHTS[frames.camera_id]
-    return np.stack([np.full_like(heights, _H36M_WIDTH), heights], -1).astype(np.float32)
+    heights = H36M_HEIGHTS[frames.camera_id]
+    return np.stack([np.full_like(heights, H36M_WIDTH), heights], -1).astype(np.float32)
 
 
 def score(

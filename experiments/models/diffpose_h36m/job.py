@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from experiments.evaluate.h36m import H36M_HEIGHTS, H36M_WIDTH
 from experiments.models.job import Job
 from jaxpose import model as released
 from jaxpose.base import Array, Key
@@ -35,7 +36,6 @@ from jaxpose.originals.convert.diffpose import Part, assemble
 from jaxpose.originals.datasets.h36m import has_truth, load_frames, load_mixtures
 from jaxpose.originals.recipes.diffpose import NUM_INDICES
 
-_WIDTH, _HEIGHTS = 1000, np.array([1002, 1000, 1000, 1002])  # pixels, of cameras 0..3
 _JOINT_WEIGHT = np.array([1, 1, 2.5, 2.5, 1, 2.5, 2.5, 1, 1, 1, 1.5, 1.5, 4, 4, 1.5, 4, 4], np.float32)
 
 
@@ -78,14 +78,14 @@ def load_videos(folder: str, sigma: float) -> Videos:
     if not len(rows):
         raise ValueError(f"{folder}: no frame has a true pose; needed at least one")
     rows = rows[np.lexsort((frames.frame[rows], frames.video[rows]))]
-    height = _HEIGHTS[frames.camera_id[rows] % 4][:, None]
+    height = H36M_HEIGHTS[frames.camera_id[rows] % 4][:, None]
     if mixtures is None:
-        uv = normalise_screen(jnp.asarray(frames.keypoints[rows][:, :, None]), _WIDTH, height)
+        uv = normalise_screen(jnp.asarray(frames.keypoints[rows][:, :, None]), H36M_WIDTH, height)
         seen = Mixture(jnp.ones(uv.shape[:-1]), uv, jnp.full(uv.shape, sigma))
     else:
         peaks = jnp.asarray(mixtures[rows])
-        uv = normalise_screen(peaks[..., 1:3], _WIDTH, height)
-        seen = Mixture(peaks[..., 0], uv, peaks[..., 3:] * (2 / _WIDTH))
+        uv = normalise_screen(peaks[..., 1:3], H36M_WIDTH, height)
+        seen = Mixture(peaks[..., 0], uv, peaks[..., 3:] * (2 / H36M_WIDTH))
     camera = frames.camera[rows]
     first, last = (jnp.asarray(x) for x in piece_ends(frames.video[rows], frames.frame[rows]))
     print(f"{len(rows)} frames of {folder}, mixtures of {seen.weight.shape[-1]}")
