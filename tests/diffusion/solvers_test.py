@@ -6,37 +6,24 @@ import laws
 import numpy as np
 import pytest
 
+from jaxpose import diffusion
 from jaxpose.base import Prediction
-from jaxpose.diffusion import (
-    ancestral,
-    ddim,
-    dpmpp_2m,
-    euler_maruyama,
-    heun,
-    langevin,
-    mean_flow,
-    predictor_corrector,
-    prior_sample,
-    reverse_diffusion,
-    sample,
-    sub_vp,
-)
 
 pytestmark = pytest.mark.usefixtures("x64")
 
 DETERMINISTIC = {
-    "probability_flow": (lambda sde: euler_maruyama(sde, churn=0.0), 1),
-    "ddim": (ddim, 1),
-    "heun": (heun, 2),
-    "dpmpp_2m": (dpmpp_2m, 2),
+    "probability_flow": (lambda sde: diffusion.euler_maruyama(sde, churn=0.0), 1),
+    "ddim": (diffusion.ddim, 1),
+    "heun": (diffusion.heun, 2),
+    "dpmpp_2m": (diffusion.dpmpp_2m, 2),
 }
 STOCHASTIC = {
-    "euler_maruyama": (euler_maruyama, 1),
-    "churn_half": (lambda sde: euler_maruyama(sde, churn=0.5), 1),
-    "reverse_diffusion": (reverse_diffusion, 1),
-    "ancestral": (ancestral, 1),
-    "ddim_half": (lambda sde: ddim(sde, eta=0.5), 1),
-    "dpmpp_2m_sde": (lambda sde: dpmpp_2m(sde, eta=1.0), 2),
+    "euler_maruyama": (diffusion.euler_maruyama, 1),
+    "churn_half": (lambda sde: diffusion.euler_maruyama(sde, churn=0.5), 1),
+    "reverse_diffusion": (diffusion.reverse_diffusion, 1),
+    "ancestral": (diffusion.ancestral, 1),
+    "ddim_half": (lambda sde: diffusion.ddim(sde, eta=0.5), 1),
+    "dpmpp_2m_sde": (lambda sde: diffusion.dpmpp_2m(sde, eta=1.0), 2),
 }
 NUM_STEPS = (200, 400)
 # relative error of the covariance at 400 steps: VE's probability flow in t is the worst of the first order
@@ -86,8 +73,8 @@ def test_stochastic_solver_lands_on_the_law_with_its_weak_order(name, process):
 @pytest.mark.parametrize("process", laws.PROCESSES)
 def test_corrector_moves_a_coarse_predictor_towards_the_law(process):
     sde = laws.PROCESSES[process]
-    plain = errors(ancestral(sde), process)[0, 1]
-    corrected = errors(predictor_corrector(ancestral(sde), langevin(sde)), process)[:, 1]
+    plain = errors(diffusion.ancestral(sde), process)[0, 1]
+    corrected = errors(diffusion.predictor_corrector(diffusion.ancestral(sde), diffusion.langevin(sde)), process)[:, 1]
     assert corrected[0] < 0.9 * plain
     assert corrected[1] < 0.6 * corrected[0]
 
@@ -97,7 +84,7 @@ def test_langevin_keeps_the_law_of_its_level(process):
     sde = laws.PROCESSES[process]
     times = np.full(201, 0.5)
     mean, cov = laws.marginal(LAW, sde, 0.5)
-    x, got = laws.propagate(langevin(sde, snr=0.2), laws.oracle(LAW, sde), 200)(
+    x, got = laws.propagate(diffusion.langevin(sde, snr=0.2), laws.oracle(LAW, sde), 200)(
         mean.reshape(laws.SHAPE) + 3.0, cov * 4, times
     )
     # started with four times the covariance. The bias of a step e on an axis of variance c is e / (2 c - e)
@@ -119,7 +106,7 @@ def test_ancestral_step_is_the_exact_bridge(process):
     def knows_x0(x, u):
         return Prediction(x0, (x - sde.alpha(u) * x0) / sde.sigma(u), x0)
 
-    got, spread = laws.propagate(ancestral(sde), knows_x0, 1)(x_t, np.zeros((1, 1)), np.array([t, s]))
+    got, spread = laws.propagate(diffusion.ancestral(sde), knows_x0, 1)(x_t, np.zeros((1, 1)), np.array([t, s]))
     np.testing.assert_allclose(got, mean, rtol=1e-9)
     np.testing.assert_allclose(spread, [[variance]], rtol=1e-9)
 
@@ -130,9 +117,9 @@ def test_mean_flow_collapses_by_the_product_of_its_steps(deviation):
 
     A step x - dt (f x - g^2 score) shrinks the deviation by 1 - dt (f + g^2 / (alpha^2 deviation^2 + sigma^2)).
     """
-    sde, times = sub_vp(), np.linspace(1, 1e-3, 1000)
+    sde, times = diffusion.sub_vp(), np.linspace(1, 1e-3, 1000)
     law = laws.gaussian([[8.0]], [[deviation**2]])
-    run = laws.propagate(mean_flow(sde), laws.oracle(law, sde), 999)
+    run = laws.propagate(diffusion.mean_flow(sde), laws.oracle(law, sde), 999)
     x, cov = run(np.zeros((1, 1)), np.eye(1), times)
     t, dt = times[:-1], -np.diff(times)
     beta, log_alpha = 0.1 + 19.9 * t, -t * (19.9 * t / 4 + 0.05)
@@ -148,8 +135,10 @@ def test_recovers_the_weights_and_spread_of_a_mixture(name, process):
     sde, law, num = laws.PROCESSES[process], laws.two_modes(), 4000
     maker, order = (DETERMINISTIC | STOCHASTIC)[name]
     times = jnp.asarray(laws.grid(process, 40 if order == 2 else 160))
-    x_init = prior_sample(jax.random.key(1), sde, (num, *laws.SHAPE))
-    x = np.asarray(sample(jax.random.key(2), x_init, laws.oracle(law, sde), maker(sde), times)).reshape(num, 4)
+    x_init = diffusion.prior_sample(jax.random.key(1), sde, (num, *laws.SHAPE))
+    x = np.asarray(diffusion.sample(jax.random.key(2), x_init, laws.oracle(law, sde), maker(sde), times)).reshape(
+        num, 4
+    )
     high = x.mean(-1) > 0
     # four binomial standard errors, and the prior's own mismatch at alpha(1) > 0
     assert abs(high.mean() - 0.7) < 4 * np.sqrt(0.21 / num) + 0.01

@@ -14,14 +14,7 @@ from torch_files import tensor
 from jaxpose import model as released
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
-from jaxpose.originals.convert.diffpose import (
-    assemble,
-    convert_diffpose,
-    denoiser_part,
-    frame_part,
-    read_part,
-    video_part,
-)
+from jaxpose.originals.convert import diffpose
 
 GOLDEN = shared.GOLDEN / "diffpose"
 DENOISER, FRAME, VIDEO = (GOLDEN / name for name in ("gcndiff.pth", "gcnpose.pth", "mixste_small.bin"))
@@ -82,7 +75,7 @@ def test_the_released_sizes():
         for options in ({}, {"coords": (2, 3), "times": False})
     ]
     assert sum(value.size for value in zeros[1].values()) == 839_432
-    denoiser, frame = denoiser_part(zeros[0]), frame_part(zeros[1])
+    denoiser, frame = diffpose.denoiser_part(zeros[0]), diffpose.frame_part(zeros[1])
     assert denoiser.network == GraphDenoiser(time_units=51.0, time_shift=-1.0)
     assert frame.network == GraFormer()
     assert sum(leaf.size for leaf in jax.tree.leaves(denoiser.params)) == 1_025_674
@@ -92,7 +85,7 @@ def test_the_released_sizes():
 def test_the_released_encoder_of_video():
     """243 frames, 33,783,811 parameters (spec/diffpose.md, 1.6)."""
     shapes = json.loads((GOLDEN / "keys.json").read_text())["MixSTE2_243"]
-    part = video_part({name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()})
+    part = diffpose.video_part({name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()})
     assert part.network == MixSTE()
     assert sum(leaf.size for leaf in jax.tree.leaves(part.params)) == 33_783_811
 
@@ -108,12 +101,12 @@ def test_the_released_encoder_of_video():
 )
 def test_converted_saved_and_loaded_it_says_what_the_original_says(files, schedule, indices, tmp_path):
     out = tmp_path / "diffpose.safetensors"
-    lines = list(convert_diffpose(files, out, schedule=schedule))
+    lines = list(diffpose.convert_diffpose(files, out, schedule=schedule))
     assert [line.split(":")[0] for line in lines[:-1]] == [str(path) for path in files]
     assert all(" raw weights, " in line for line in lines[:-1])
     assert lines[-1].startswith(f"wrote {out}: ")
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
-    loaded, read = released.load(out), assemble([read_part(path) for path in files], schedule)
+    loaded, read = released.load(out), diffpose.assemble([diffpose.read_part(path) for path in files], schedule)
     assert loaded.spec == read.spec
     assert (loaded.spec.codec, loaded.spec.indices, loaded.spec.target) == ("screen", indices, "eps")
     chex.assert_trees_all_equal((loaded.params, loaded.statistics), (read.params, read.statistics))
@@ -131,33 +124,33 @@ def test_converted_saved_and_loaded_it_says_what_the_original_says(files, schedu
 
 def test_averaged_weights_are_the_fifth_entry():
     """Half of the raw ones in the golden files; a MixSTE has none of its own."""
-    raw, averaged = (read_part(FRAME, weights) for weights in ("raw", "ema"))
+    raw, averaged = (diffpose.read_part(FRAME, weights) for weights in ("raw", "ema"))
     assert (raw.weights, averaged.weights) == ("raw", "ema")
     for a, b in zip(jax.tree.leaves(raw.params), jax.tree.leaves(averaged.params), strict=True):
         assert np.abs(a - b).max() > 0
         assert np.linalg.norm(a - 2 * b) < 0.5 * np.linalg.norm(a)
-    assert read_part(VIDEO, "ema").weights == "raw"
-    chex.assert_trees_all_equal(read_part(VIDEO, "ema").params, read_part(VIDEO).params)
+    assert diffpose.read_part(VIDEO, "ema").weights == "raw"
+    chex.assert_trees_all_equal(diffpose.read_part(VIDEO, "ema").params, diffpose.read_part(VIDEO).params)
 
 
 def test_averaged_weights_are_named_without_the_prefix(tmp_path):
     ema = {name: value / 2 for name, value in DENOISER_STATE.items()}
     path = save(tmp_path / "a.pth", DENOISER_STATE, ema)
-    raw, averaged = (read_part(path, weights).params for weights in ("raw", "ema"))
-    chex.assert_trees_all_equal(raw, denoiser_part(DENOISER_STATE).params)
+    raw, averaged = (diffpose.read_part(path, weights).params for weights in ("raw", "ema"))
+    chex.assert_trees_all_equal(raw, diffpose.denoiser_part(DENOISER_STATE).params)
     chex.assert_trees_all_equal(averaged, jax.tree.map(lambda a: a / 2, raw))
     with pytest.raises(ValueError, match=r"b.pth: .*no EMA weights .*weights='raw'"):
-        read_part(save(tmp_path / "b.pth", DENOISER_STATE), "ema")
+        diffpose.read_part(save(tmp_path / "b.pth", DENOISER_STATE), "ema")
     with pytest.raises(ValueError, match=r"weights: got 'best'; must be one of ema, raw"):
-        read_part(path, "best")
+        diffpose.read_part(path, "best")
 
 
 @pytest.mark.parametrize("layout", ["list", "dict", "bare"])
 def test_layouts_of_the_family_and_a_time_branch_that_is_dead(layout, tmp_path):
-    expected = frame_part(FRAME_STATE).params
+    expected = diffpose.frame_part(FRAME_STATE).params
     alive = {name: value for name, value in FRAME_STATE.items() if not name.startswith("temb.")}
     for name, state in (("a.pth", FRAME_STATE), ("b.pth", alive)):
-        chex.assert_trees_all_equal(read_part(save(tmp_path / name, state, layout=layout)).params, expected)
+        chex.assert_trees_all_equal(diffpose.read_part(save(tmp_path / name, state, layout=layout)).params, expected)
 
 
 BLOCK = "atten_layers.0."
@@ -174,7 +167,7 @@ BLOCK = "atten_layers.0."
 )
 def test_what_does_not_fit_is_listed(change, lines, tmp_path):
     with pytest.raises(ValueError, match="a.pth: " + "".join(f"(?s:.)*{line}" for line in lines)):
-        read_part(save(tmp_path / "a.pth", changed(DENOISER_STATE, change)))
+        diffpose.read_part(save(tmp_path / "a.pth", changed(DENOISER_STATE, change)))
 
 
 def changed(state, change):

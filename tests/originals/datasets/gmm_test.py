@@ -8,16 +8,7 @@ import pytest
 import shared
 
 from jaxpose.diffusion.mixture import Mixture, check_mixture
-from jaxpose.originals.datasets.gmm import (
-    first_peak,
-    from_mixture,
-    holds_gmm,
-    read_clip,
-    read_gmm,
-    read_metadata,
-    to_mixture,
-    write_gmm,
-)
+from jaxpose.originals.datasets import gmm
 
 GOLDEN = shared.GOLDEN / "diffpose"
 FIXTURE = GOLDEN / "fixture"
@@ -45,10 +36,10 @@ def save(path, **trees):
 
 def test_the_fixture_normalised_is_what_the_original_loader_makes_of_it():
     """It cuts the detections to the 3 frames of the motion capture."""
-    cameras = read_gmm(FIXTURE / "data_2d_h36m_cpn_ft_h36m_dbb_gmm.npz")["S9"]["Walking"]
+    cameras = gmm.read_gmm(FIXTURE / "data_2d_h36m_cpn_ft_h36m_dbb_gmm.npz")["S9"]["Walking"]
     golden = np.load(GOLDEN / "loader.npz")
     for camera, array in enumerate(cameras):
-        mixture = to_mixture(array[:3], *SIZES[camera])
+        mixture = gmm.to_mixture(array[:3], *SIZES[camera])
         check_mixture(mixture)
         weight, mean, std = np.split(golden[f"cam{camera}_gmm"], [1, 3], -1)
         np.testing.assert_array_equal(mixture.weight, weight[..., 0])
@@ -59,8 +50,8 @@ def test_the_fixture_normalised_is_what_the_original_loader_makes_of_it():
 @pytest.mark.parametrize("kind", ["gt", "cpn_ft_h36m_dbb"])
 def test_reading_and_writing_the_fixture_changes_nothing(tmp_path, kind):
     path = FIXTURE / f"data_2d_h36m_{kind}_gmm.npz"
-    tree = read_gmm(path)
-    write_gmm(tmp_path / "again.npz", tree, read_metadata(path))
+    tree = gmm.read_gmm(path)
+    gmm.write_gmm(tmp_path / "again.npz", tree, gmm.read_metadata(path))
     with np.load(path, allow_pickle=True) as a, np.load(tmp_path / "again.npz", allow_pickle=True) as b:
         assert a["metadata"].item() == b["metadata"].item()
         wanted, found = a["positions_2d"].item(), b["positions_2d"].item()
@@ -74,11 +65,11 @@ def test_reading_and_writing_the_fixture_changes_nothing(tmp_path, kind):
 def test_what_is_written_is_read_back_by_us_and_by_numpy(tmp_path):
     """float32 weights come out as numpy's draws need them: of float64, summing to 1."""
     arrays = [mixtures(n, seed=n).astype(np.float32) for n in (3, 4, 3, 5)]
-    write_gmm(tmp_path / "a.npz", tree_of(*arrays), {"image_size": [1000, 1002]})
+    gmm.write_gmm(tmp_path / "a.npz", tree_of(*arrays), {"image_size": [1000, 1002]})
     with np.load(tmp_path / "a.npz", allow_pickle=True) as file:
         by_numpy = file["positions_2d"].item()["S9"]["Walking 1"]
         symmetry = file["metadata"].item()["keypoints_symmetry"]
-    ours = read_gmm(tmp_path / "a.npz")["S9"]["Walking 1"]
+    ours = gmm.read_gmm(tmp_path / "a.npz")["S9"]["Walking 1"]
     draw = np.random.RandomState(0).choice
     for written, found, read in zip(arrays, by_numpy, ours, strict=True):
         np.testing.assert_array_equal(found, read)
@@ -87,12 +78,12 @@ def test_what_is_written_is_read_back_by_us_and_by_numpy(tmp_path):
         assert abs(read[..., 0].sum(-1) - 1).max() < 1e-15
         assert [draw(3, p=p) for p in found[0, :, :, 0]], "the original loader's draw"
     assert symmetry == [[4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16]]
-    assert read_metadata(tmp_path / "a.npz")["image_size"] == [1000, 1002]
+    assert gmm.read_metadata(tmp_path / "a.npz")["image_size"] == [1000, 1002]
 
 
 def test_an_old_numpy_finds_the_names_it_knows(tmp_path):
     """numpy 2 writes numpy._core, which numpy 1.19 beside the original's PyTorch 1.7 cannot import."""
-    write_gmm(tmp_path / "a.npz", tree_of(mixtures()))
+    gmm.write_gmm(tmp_path / "a.npz", tree_of(mixtures()))
     with zipfile.ZipFile(tmp_path / "a.npz") as archive:
         for name in ("positions_2d.npy", "metadata.npy"):
             assert b"numpy.core.multiarray\n_reconstruct" in archive.read(name)
@@ -102,16 +93,16 @@ def test_an_old_numpy_finds_the_names_it_knows(tmp_path):
 def test_units_of_a_mixture():
     """A joint in the middle of a wide image; one image width is 2; and back again."""
     array = np.array([[[[0.25, 960, 540, 0.1, 0.2], [0.75, 1920, 1080, 0.3, 0.4]]]])
-    mixture = to_mixture(array, 1920, 1080)
+    mixture = gmm.to_mixture(array, 1920, 1080)
     np.testing.assert_allclose(mixture.mean[0, 0], [[0, 0], [1, 0.5625]], atol=1e-7)
-    np.testing.assert_allclose(from_mixture(mixture, 1920, 1080), array, rtol=1e-6)
+    np.testing.assert_allclose(gmm.from_mixture(mixture, 1920, 1080), array, rtol=1e-6)
 
 
 def test_a_component_that_is_never_drawn_may_have_no_spread(tmp_path):
     array = mixtures(components=2)
     array[..., 0], array[..., 1, 3:] = (1, 0), 0
-    write_gmm(tmp_path / "a.npz", tree_of(array))
-    check_mixture(to_mixture(read_gmm(tmp_path / "a.npz", num_cameras=None)["S9"]["Walking 1"][0], 9, 9))
+    gmm.write_gmm(tmp_path / "a.npz", tree_of(array))
+    check_mixture(gmm.to_mixture(gmm.read_gmm(tmp_path / "a.npz", num_cameras=None)["S9"]["Walking 1"][0], 9, 9))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
@@ -125,9 +116,9 @@ def test_weights_may_miss_1_as_far_as_numpys_choice_lets_them(tmp_path, dtype, e
         np.random.RandomState(0).choice(2, p=array[1, 2, :, 0])
     except ValueError:
         with pytest.raises(ValueError, match=r"frame 1, joint 2 \(right_knee\): weights that do not sum to 1"):
-            read_gmm(path, num_cameras=1)
+            gmm.read_gmm(path, num_cameras=1)
     else:
-        read_gmm(path, num_cameras=1)
+        gmm.read_gmm(path, num_cameras=1)
 
 
 def test_a_clip_comes_in_pixels(tmp_path):
@@ -135,8 +126,8 @@ def test_a_clip_comes_in_pixels(tmp_path):
     one, two = mixtures(seed=1), mixtures(frames=2, seed=2)
     two[0, 3, :, 0], two[0, 3, 1:, 3:] = [1, 0, 0], 0
     two[..., 3:][two[..., 3:] > 0] = 0.02
-    write_gmm(tmp_path / "a.npz", tree_of(one, two), {"image_size": [640, 480]})
-    mixture, size = read_clip(tmp_path / "a.npz", "S9/Walking 1/1")
+    gmm.write_gmm(tmp_path / "a.npz", tree_of(one, two), {"image_size": [640, 480]})
+    mixture, size = gmm.read_clip(tmp_path / "a.npz", "S9/Walking 1/1")
     assert size == (640, 480)
     check_mixture(Mixture(*(x.astype(np.float64) for x in mixture)))
     np.testing.assert_allclose(mixture.mean, two[..., 1:3], rtol=1e-6)
@@ -145,19 +136,19 @@ def test_a_clip_comes_in_pixels(tmp_path):
     with pytest.raises(
         ValueError, match=re.escape("a.npz: clip None; needed one of its 2: S9/Walking 1/0, S9/Walking 1/1")
     ):
-        read_clip(tmp_path / "a.npz")
-    write_gmm(tmp_path / "b.npz", tree_of(one))
-    assert read_clip(tmp_path / "b.npz")[1] == (1000, 1000)
+        gmm.read_clip(tmp_path / "a.npz")
+    gmm.write_gmm(tmp_path / "b.npz", tree_of(one))
+    assert gmm.read_clip(tmp_path / "b.npz")[1] == (1000, 1000)
 
 
 def test_what_holds_mixtures(tmp_path):
-    write_gmm(tmp_path / "a.npz", tree_of(mixtures()))
-    assert holds_gmm(tmp_path / "a.npz")
+    gmm.write_gmm(tmp_path / "a.npz", tree_of(mixtures()))
+    assert gmm.holds_gmm(tmp_path / "a.npz")
     save(tmp_path / "points.npz", positions_2d=tree_of(np.zeros((3, 17, 2))))
     np.savez(tmp_path / "other.npz", keypoints=np.zeros((3, 17, 2)))
     (tmp_path / "bad.npz").write_bytes(b"PK not a zip")
     for name in ("points.npz", "other.npz", "bad.npz", "none.npz"):
-        assert not holds_gmm(tmp_path / name)
+        assert not gmm.holds_gmm(tmp_path / name)
 
 
 def test_the_peak_of_a_mixture_and_how_sure_it_is():
@@ -173,6 +164,6 @@ def test_the_peak_of_a_mixture_and_how_sure_it_is():
         "at the person's other end": ([1, 0], [uv + 300, uv], [5, 60], 1.0),
     }
     weight, mean, std = (np.array([c[i] for c in cases.values()], np.float64)[None] for i in range(3))
-    xy, confidence = first_peak(Mixture(weight, mean, np.repeat(std[..., None], 2, -1)))
+    xy, confidence = gmm.first_peak(Mixture(weight, mean, np.repeat(std[..., None], 2, -1)))
     np.testing.assert_array_equal(xy[0], mean[0, :, 0])
     np.testing.assert_allclose(confidence[0], [c[3] for c in cases.values()], rtol=1e-6)
