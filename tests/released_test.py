@@ -29,11 +29,11 @@ SLOW = ("diffpose17", "diffpose17_video", "motion17", "prior21")
 ERROR, SPREAD = 0.015, 0.07  # how far a figure may be from its record, relative
 
 RECORD: dict[str, dict[str, float]] = {
-    "pose17": {"error": 61.03, "single": 90.22, "spread": 66.98},
-    "pose17_fast": {"error": 62.83, "single": 88.92, "spread": 63.18},
-    "diffpose17": {"error": 59.94, "single": 82.8, "spread": 55.53},
+    "pose17": {"error": 61.12, "single": 90.05, "spread": 66.73},
+    "pose17_fast": {"error": 63.26, "single": 89.23, "spread": 63.69},
+    "diffpose17": {"error": 61.95, "single": 93.24, "spread": 68.01},
     "diffpose17_video": {"error": 58.88, "single": 77.32, "spread": 48.9},
-    "motion17": {"error": 62.45, "single": 74.5, "spread": 38.65},
+    "motion17": {"error": 63.31, "single": 75.01, "spread": 38.59},
     "prior21": {"x0 at 0.05": 0.02623, "x0 at 0.20": 0.3009, "x0 at 0.50": 0.8661, "nats": 51.27, "spread": 0.4674},
     "prior21_fast": {"error": 0.4276, "single": 0.5487, "spread": 0.3437, "spread of poses": 0.4962},
 }

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxpose
+from experiments.models.average import averaged
 from experiments.models.initial import widened
 from experiments.models.rebase import rebased
 from jaxpose.model import init_params
@@ -43,3 +44,15 @@ def test_a_base_that_is_told_more_widens_the_model_by_zeros(fast):
 def test_a_model_without_a_base_is_refused(fast):
     with pytest.raises(ValueError, match=r"^--model: pose17 holds no base"):
         rebased(fast.base, fast.base)
+
+
+def test_the_mean_of_weights_lies_between_and_is_as_wide_as_the_other(fast):
+    spec = dataclasses.replace(fast.spec, context=fast.spec.context + 3)
+    other = dataclasses.replace(fast, spec=spec, params=jax.tree.map(lambda w: w + 1, widened(fast.params, spec)))
+    mean = averaged(fast, other, 0.25)
+    assert mean.spec.context == fast.spec.context + 3
+    expected = jax.tree.map(lambda w: w + 0.25, widened(fast.params, spec))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), mean.params, expected)
+    assert mean.typicality.size == 0
+    with pytest.raises(ValueError, match="must be of the network of pose17_fast, and told as much"):
+        averaged(other, fast, 0.25)
