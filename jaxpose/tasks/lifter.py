@@ -20,6 +20,7 @@ import numpy as np
 
 from jaxpose.base import ROW_AXIS, Array, Camera, Hypotheses, Key
 from jaxpose.compiled import check_shape, filled
+from jaxpose.geometry.camera import check_pixels
 from jaxpose.model import DEFAULT_MODEL, Model, load
 from jaxpose.tasks.diffpose import rows_at_once
 from jaxpose.tasks.draw import check_num
@@ -163,6 +164,7 @@ class Lifter:
                 if not np.all(right := legal(values[name])):
                     raise ValueError(f"{name}: needed {words}, got {values[name][~right][0]:g}")
         self._check_seen(keypoints, values["confidence"] > 0)
+        check_pixels(keypoints, values["intrinsics"])
         numbers = {name: value.astype(int if name == "frame" else np.float32) for name, value in values.items()}
         return numbers | {"digest": np.frombuffer(digest, "<u4").astype(np.uint32)}
 

@@ -129,6 +129,7 @@ def test_rows_of_tables_are_nested_arrays_or_lists(lifter, batch, whole):
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
+        ("keypoints", np.linspace(-0.5, 0.5, 34).reshape(17, 2), "keypoints: all coordinates lie within -1 and 1"),
         ("keypoints", np.full((17, 2), np.nan), "keypoints: hip is not finite; confidence must be 0"),
         ("keypoints", np.zeros((16, 2)), r"keypoints: needed \[17, 2\] or \[F, 17, 2\] in the order of h36m17, got"),
         ("keypoints", [[1, 2], [3]], "keypoints: needed numbers of one shape"),
