@@ -29,7 +29,7 @@ from jaxpose.tasks.lift_video import lift_video
 from jaxpose.tasks.measure import measure
 from jaxpose.tasks.typicality import typicality
 
-TASKS = ("lift", "clips", "complete", "denoise", "calibrate", "rotations")
+TASKS = ("lift", "detected", "clips", "complete", "denoise", "calibrate", "rotations")
 FPS = 30.0
 NOISE = 0.05  # metres, of denoising
 _FILES = ("val_frames.npz", "out_frames.npz")
@@ -42,13 +42,17 @@ class Options(lifting.Options):
     bench: str | None = option(None, "One benchmark file of frames; by default val_frames.npz and out_frames.npz.")
     task: tuple[str, ...] = option((), "Which tasks; by default all that the model can do.", legal=TASKS)
     hypotheses: int = option(100, "3D poses per detection.", low=2)
+    rendered: str = option(
+        "runs/rendered", "Folder of shards of experiments.rendered, of whose split val task detected is."
+    )
+    cache: str = option("runs/evaluate/blazepose", "Folder in which detections of videos are kept.")
 
 
 class Drawn(NamedTuple):
     """Hypotheses [H, N, 17, 3] of truths [N, 17, 3] metres about the root, radius [N, 17] as the result has it, people.
 
     counted: [N, 17] joints that are scored. clip: [N] numbers of clips, or None: frames of their own. groups: by name,
-    the rows [N] of each.
+    the rows [N] of each. error_px: [N, K] of what was seen, in pixels of a crop of 256; NaN where not known.
     """
 
     samples: np.ndarray
@@ -58,6 +62,7 @@ class Drawn(NamedTuple):
     counted: np.ndarray
     clip: np.ndarray | None = None
     groups: Mapping[str, np.ndarray] = MappingProxyType({})
+    error_px: np.ndarray | None = None
 
 
 def lifted(model: released.Model, options: Options) -> Iterator[tuple[str, Drawn]]:

@@ -4,6 +4,8 @@
     python -m experiments.evaluate intervals --model=FILE.safetensors --task=lift --bench=../shared/bench/val_frames.npz
 
 lift       frames of the validation people (on straight limbs) and of UI-PRMD, a database that is in no training
+detected   what BlazePose reads: the walker and two people (experiments/evaluate/detected.py) and rendered frames, by
+           detector, without and with the evidence of two networks (`told`), and with exact 2D; P-MPJPE and 2D error
 clips      their clips, also of what is over time: speeds, angular velocities, ranges of motion; of models of single
            frames as drawn, and joined to motions (`--smooth`)
 complete   3D joints of these frames, one part of the body hidden in each; what is open is scored
@@ -31,6 +33,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.evaluate import bench, harness
+from experiments.evaluate.detected import detected
 from experiments.evaluate.harness import Item, Row, Table
 from experiments.evaluate.interval_sets import (
     FPS,
@@ -48,7 +51,7 @@ from experiments.evaluate.interval_sets import (
 from experiments.models.recalibrate_rotations import errors
 from jaxpose import model as released
 from jaxpose.app.commands import calibrate
-from jaxpose.evaluation import calibration
+from jaxpose.evaluation import calibration, metrics
 from jaxpose.evaluation import intervals as held
 from jaxpose.io.arrays import load_arrays
 from jaxpose.tasks.complete_rotations import METHODS, PARTS, complete_rotations, methods_of
@@ -98,6 +101,12 @@ _SUMMARY: dict[str, harness.Column] = {
     "of the mean pose": "straight_knee_mean_pose_bias_deg:+.1f",
     "such knees": "straight_knees:d",
 }
+_DETECTED: dict[str, harness.Column] = {
+    **{"poses": "poses:d", "P-MPJPE": "pa_mm:.1f", "in 90 % radius": "radius:.1%", "width": "radius_mm:.0f"},
+    **{f"{joint} in 90 %": f"{joint}:.1%" for joint in _ANGLES},
+    **{f"{joint} error": f"{joint}_deg:.1f" for joint in _ANGLES},
+    **{"2D, 50 %": "px_50:.1f", "90 %": "px_90:.1f"},
+}
 _HOLDS: dict[str, harness.Column] = {
     **{f"in {level} %": f"coverage_{level}:.0%" for level in (50, 80, 90, 95)},
     **{"people": lambda v: f"{v['lowest']:.0%}..{v['highest']:.0%} of {v['people']}"},
@@ -111,18 +120,19 @@ def intervals(model: released.Model, options: Options) -> Iterator[Item]:
     """The tables of each task, file by file."""
     for task in options.task or [task for task in TASKS if released.able(model, _NEEDS.get(task, "joints"))]:
         makers: dict[str, Callable[..., Iterator[tuple[str, Drawn]]]] = {
-            **{"lift": lifted, "clips": clips},
+            **{"lift": lifted, "detected": detected, "clips": clips},
             **dict.fromkeys(("complete", "denoise"), functools.partial(of_joints, task)),
         }
         if task in ("rotations", "calibrate"):
             yield from (rotations if task == "rotations" else calibrations)(model, options)
             continue
         drawn = dict(makers[task](model, options))
-        yield Table(f"{task}: {about(model, options)}", privileges(task), bench.tuned(model), _SUMMARY)
+        columns = _SUMMARY if task != "detected" else _DETECTED
+        yield Table(f"{task}: {about(model, options)}", privileges(task), bench.tuned(model), columns)
         values = {name: measured(one) for name, one in drawn.items()}
         for name, one in drawn.items():
             yield Row(f"{task}, {name}", summary(one, values[name]))
-        for name, one in drawn.items():
+        for name, one in drawn.items() if task != "detected" else ():
             yield Table(f"{task}, {name}: intervals", privileges(task), bench.tuned(model), _HOLDS)
             yield Row(f"{name}, radius of a joint", radius_row(one, one.radius))
             yield Row(f"{name}, radius without factors", radius_row(one, own_radius(one)))
@@ -216,6 +226,8 @@ def summary(drawn: Drawn, values: dict[str, Values], rows: np.ndarray | None = N
     row |= {"radius": radius_row(part, part.radius)["coverage_90"]}
     row |= {"radius_without": radius_row(part, own_radius(part))["coverage_90"]}
     row |= {j: holds(values[q], drawn.person)["coverage_90"] for j, q in _ANGLES.items() if q in values}
+    if part.error_px is not None:
+        row |= about_detections(part, values, part.error_px)
     if "knee_flexion" not in values:
         return row
     knee = values["knee_flexion"]
@@ -227,6 +239,16 @@ def summary(drawn: Drawn, values: dict[str, Values], rows: np.ndarray | None = N
         row["straight_knee_bias_deg"] = float((few.sample.mean(0) - few.truth).mean())
         row["straight_knee_mean_pose_bias_deg"] = float((few.of_mean - few.truth).mean())
     return row
+
+
+def about_detections(drawn: Drawn, values: dict[str, Values], error_px: np.ndarray) -> dict[str, float]:
+    """P-MPJPE of the joints that count, width of the radius, median errors of angles and quantiles of 2D errors."""
+    truth = np.where(drawn.counted[..., None], drawn.truth, 0)
+    pa = metrics.p_mpjpe(*map(jnp.asarray, (drawn.samples.mean(0), truth, drawn.counted.astype(np.float32))))
+    row = {"pa_mm": 1000 * float(pa.mean()), "radius_mm": 1000 * float(drawn.radius[drawn.counted].mean())}
+    row |= {f"px_{q}": float(np.nanquantile(error_px, q / 100)) for q in (50, 90)}
+    away = {j: abs(np.median(values[q].sample, 0) - values[q].truth) for j, q in _ANGLES.items() if q in values}
+    return row | {f"{joint}_deg": float(np.median(error)) for joint, error in away.items()}
 
 
 def own_radius(drawn: Drawn, level: float = 0.9) -> np.ndarray:

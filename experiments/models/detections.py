@@ -27,30 +27,37 @@ def load_detections(folder: str, detectors: tuple[str, ...], split: str = "train
     ValueError without any frame.
     """
     data = shards.load(folder, split)
-    data |= {f"{_MEAN}.{of}": (data[f"full.{of}"] + data[f"lite.{of}"]) / 2 for of in ("xy", "visibility")}
     there = {name: shards.readings(data, name).rows for name in {"full", "lite", *detectors} - {_MEAN}}
     kept = there[_MEAN] = np.intersect1d(there["full"], there["lite"])
-    full = _joints(data, "full", kept)
-    lost = {name: ~np.isin(kept, rows)[:, None, None] for name, rows in there.items()}
-    read = np.stack([np.where(lost[name], full, _joints(data, name, kept)) for name in detectors], 1)
-    rows = np.flatnonzero(((read[..., 2] > 0).sum(-1) >= LEAST_JOINTS).all(1))
+    read = {name: np.isin(kept, rows) for name, rows in there.items()}
+    data = {name: values[kept] for name, values in data.items()}
+    found = detections_of(data, detectors, read)
+    rows = np.flatnonzero(((found.confidence > 0).sum(-1) >= LEAST_JOINTS).all(1))
     if not len(rows):
         raise ValueError(f"config.data.detections: {folder} has no frame that {', '.join(detectors)} read")
-    kept, read = kept[rows], read[rows]
-    apart = np.linalg.norm(data["full.xy"][kept] - data["lite.xy"][kept], axis=-1, keepdims=True)
+    return Detections(*(x[rows] for x in found))
+
+
+def detections_of(data: dict[str, np.ndarray], detectors: tuple[str, ...], read: dict[str, np.ndarray]) -> Detections:
+    """Detections of arrays as a shard has them; read: by detector, the rows [N] where it read the person.
+
+    Joints may be NaN where they are not known.
+    """
+    data = data | {f"{_MEAN}.{of}": (data[f"full.{of}"] + data[f"lite.{of}"]) / 2 for of in ("xy", "visibility")}
+    full = _joints(data, "full")
+    joints = np.stack([np.where(read[name][:, None, None], _joints(data, name), full) for name in detectors], 1)
+    apart = np.linalg.norm(data["full.xy"] - data["lite.xy"], axis=-1, keepdims=True)
     evidence, _ = convert_joints(jnp.asarray(apart), jnp.ones(apart.shape[:2]), MEDIAPIPE_33, H36M_17)
-    K, joints_cam, up = (
-        jnp.asarray(x[kept]) for x in (data["intrinsics"], data["joints"], data["R_cam_world"][..., 1])
-    )
+    K, joints_cam, up = (jnp.asarray(x) for x in (data["intrinsics"], data["joints"], data["R_cam_world"][..., 1]))
     focal = jnp.sqrt(K[:, 0] * K[:, 1])[:, None, None]
-    plane = normalise(K[:, None], jnp.asarray(read[..., :2]))
-    return Detections(plane, jnp.asarray(read[..., 2]), evidence / focal, joints_cam, up)
+    plane = normalise(K[:, None], jnp.asarray(joints[..., :2]))
+    return Detections(plane, jnp.asarray(joints[..., 2]), evidence / focal, joints_cam, up)
 
 
-def _joints(data: dict[str, np.ndarray], name: str, rows: np.ndarray) -> np.ndarray:
+def _joints(data: dict[str, np.ndarray], name: str) -> np.ndarray:
     """What a detector read: joints of H36M_17 [N, 17, 3], x and y in px and the confidence; 0 where not seen."""
-    visibility = data[f"{name}.visibility"][rows].astype(np.float32)
+    visibility = data[f"{name}.visibility"].astype(np.float32)
     sure = rescaled(np.where(visibility >= _LEAST, visibility, 0))
-    points = jnp.asarray(data[f"{name}.xy"][rows])
+    points = jnp.asarray(data[f"{name}.xy"])
     xy, confidence = convert_joints(points, jnp.asarray(sure), MEDIAPIPE_33, H36M_17)
     return np.concatenate([xy, confidence[..., None]], -1)

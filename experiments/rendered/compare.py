@@ -134,7 +134,7 @@ def of_two_people(network: str, cache: Path) -> Law:
             pair.append(read_keypoints(cache / f"two-{name}" / f"{camera}_keypoints.npz"))
         for person in np.unique(pair[0].person):
             rows = np.flatnonzero(pair[0].person == person)
-            same = [(i, j) for i in rows if (j := _nearest(pair[0], int(i), pair[1])) >= 0]
+            same = [(i, j) for i in rows if (j := nearest(pair[0], int(i), pair[1])) >= 0]
             if len(same) > 10:
                 i, j = np.array(same).T
                 laws.append(_without_truth(pair[0].xy[i], pair[1].xy[j], pair[0].confidence[i][:, _AT], 2))
@@ -166,7 +166,7 @@ def _two(network: str) -> tuple[str, str]:
     return network, "lite" if network != "lite" else "full"
 
 
-def _nearest(kp: Keypoints, i: int, other: Keypoints) -> int:
+def nearest(kp: Keypoints, i: int, other: Keypoints) -> int:
     """The row of the same person in the other file, or -1."""
     rows = np.flatnonzero(other.frame == kp.frame[i])
     away = np.linalg.norm(other.xy[rows][:, _AT] - kp.xy[i][_AT], axis=-1).mean(-1)

@@ -17,7 +17,7 @@ import numpy as np
 from jaxpose.files import FilePath
 from jaxpose.geometry.skeleton import SKELETONS, Skeleton
 from jaxpose.io import keypoint_arrays as keys
-from jaxpose.io.arrays import Source, source_of, text_array
+from jaxpose.io.arrays import Source, as_float, source_of, text_array
 from jaxpose.io.keypoint_json import FORMATS, holds_people, read_json
 from jaxpose.reading import reader, shown
 
@@ -36,6 +36,7 @@ class Keypoints(NamedTuple):
     intrinsics: [N, 4] float32 fx, fy, cx, cy in pixels, or None where the file has none.
     image_size: width, height in pixels; None where the file has none or its images differ.
     fps: frames per second, or None. seconds: [N] times of a source whose frames have some, or None.
+    evidence: [N, J, E] float32 pixels, as of `jaxpose.lift`, NaN where not known; None where the file has none.
     ignored: keypoints of each person in the file that no joint is made of, such as those of face and hands.
     """
 
@@ -50,6 +51,7 @@ class Keypoints(NamedTuple):
     fps: float | None = None
     ignored: int = 0
     seconds: np.ndarray | None = None
+    evidence: np.ndarray | None = None
 
 
 @reader("file of 2D keypoints")
@@ -109,6 +111,9 @@ def _of_arrays(
         image = None if image is None else text_array(source, [n for n in image.tolist() for _ in range(clip[0])])
         intrinsics = None if intrinsics is None else np.repeat(intrinsics, clip, axis=0)
         values = values.reshape(-1, *values.shape[2:])
+    if "evidence" in arrays and not clip:
+        evidence = as_float(source, "evidence", arrays["evidence"], (*values.shape[:2], None))
+        values = np.concatenate([values, evidence], -1)
     names, seconds = keys.read_joint_names(source, arrays), keys.read_seconds(source, arrays, num * (clip or (1,))[0])
     kp = _joints(source, values, *choose_joints(source.path, values.shape[1], names, skeleton, layouts))
     frame = kp.frame if frame is None else frame
@@ -124,10 +129,10 @@ def _of_arrays(
 
 
 def _joints(path: FilePath, values: np.ndarray, skeleton: Skeleton, columns: list[int]) -> Keypoints:
-    """The joints of keypoints [N, K, 3], each row a frame of its own."""
+    """The joints of keypoints [N, K, 3] and evidence [N, K, 3 + E], each row a frame of its own."""
     with np.errstate(over="ignore"):
         chosen = with_unnamed(values)[:, columns].astype(np.float32)
-    finite = np.isfinite(chosen).all(-1)
+    finite = np.isfinite(chosen[..., :3]).all(-1)
     confidence = np.where(finite, np.clip(chosen[..., 2], 0, 1), 0)
     xy = np.where(confidence[..., None] > 0, chosen[..., :2], 0)
     if (confidence > 0).sum() > 1 and abs(xy).max() <= 1:
@@ -136,7 +141,8 @@ def _joints(path: FilePath, values: np.ndarray, skeleton: Skeleton, columns: lis
         raise ValueError(f"{path}: a coordinate of {far:g}; needed pixels, at most {_FARTHEST:g}")
     num, ignored = len(xy), values.shape[1] - sum(column >= 0 for column in columns)
     frame, person = np.arange(num), np.zeros(num, np.int64)
-    return Keypoints(xy, confidence, skeleton, frame, person, ("",) * num, ignored=ignored)
+    evidence = chosen[..., 3:] if chosen.shape[-1] > 3 else None
+    return Keypoints(xy, confidence, skeleton, frame, person, ("",) * num, ignored=ignored, evidence=evidence)
 
 
 def _format_of(path: Path, format: str | None, camera: str | None) -> str:

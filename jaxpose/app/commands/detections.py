@@ -43,7 +43,8 @@ class Detections(NamedTuple):
     camera: in words, where the intrinsics come from. min_visible: joints a detection needed. linked: people were linked
     over frames. heatmaps, mixture (pixels, weight [N, J, M]): of the same rows, where the keypoints are their peaks.
     image_size: width and height in pixels, where they are known. calibrated: the camera of a calibration file, whose
-    lens xy is free of. swapped: words on detections whose left and right were exchanged.
+    lens xy is free of. swapped: words on detections whose left and right were exchanged. evidence: [N, J, E] px, or
+    None.
     """
 
     xy: np.ndarray
@@ -59,6 +60,7 @@ class Detections(NamedTuple):
     calibrated: Camera | None = None
     mixture: Mixture | None = None
     swapped: str = ""
+    evidence: np.ndarray | None = None
 
     @property
     def visible(self) -> np.ndarray:
@@ -69,7 +71,8 @@ class Detections(NamedTuple):
     def seen(self) -> Seen:
         """The detections as `lift_video` takes them."""
         source = self.source
-        return Seen(self.xy, self.confidence, Camera(self.intrinsics), source.frame, source.person, source.fps)
+        where = source.frame, source.person, source.fps
+        return Seen(self.xy, self.confidence, Camera(self.intrinsics), *where, self.evidence)
 
 
 class _File(NamedTuple):
@@ -117,7 +120,14 @@ def read_detections(
     file, size = _select(file._replace(kp=kp), rows), given.image_size or kp.image_size
     of_rows = (xy[rows], confidence[rows], np.broadcast_to(intrinsics, (len(xy), 4))[rows], file.kp)
     more = (words or camera, int((~rows).sum()), least, linked)
-    return Detections(*of_rows, *more, file.maps, size, lens, file.mixture, swapped)
+    evidence = None if file.kp.evidence is None else _evidence(file.kp, file.kp.evidence, target)
+    return Detections(*of_rows, *more, file.maps, size, lens, file.mixture, swapped, evidence)
+
+
+def _evidence(kp: Keypoints, evidence: np.ndarray, target: Skeleton) -> np.ndarray:
+    """Evidence [N, J, E] on the joints of `target`, NaN where that of a joint they are made of is not known."""
+    values, known = jax.device_get(_convert(evidence, np.ones_like(kp.confidence), source=kp.skeleton, target=target))
+    return np.where(known[..., None] > 0, values, np.float32(np.nan))
 
 
 def _followed(path: Path, file: _File, given: KeypointFile, video: bool) -> tuple[Keypoints, bool, str]:
@@ -136,8 +146,9 @@ def _followed(path: Path, file: _File, given: KeypointFile, video: bool) -> tupl
     frames = ", ".join(str(frame) for frame in np.unique(kp.frame[wrong])[:_LISTED])
     more = "" if wrong.sum() <= _LISTED else ", ..."
     words = f"left and right were exchanged in {wrong.sum()} detections, and are put right: frames {frames}{more}"
-    xy, confidence = (mirrored_sides(x, kp.skeleton, wrong) for x in (kp.xy, kp.confidence))
-    return kp._replace(xy=xy, confidence=confidence), linked, words if wrong.any() else ""
+    fields = {name: getattr(kp, name) for name in ("xy", "confidence", "evidence") if getattr(kp, name) is not None}
+    fields = {name: mirrored_sides(x, kp.skeleton, wrong) for name, x in fields.items()}
+    return kp._replace(**fields), linked, words if wrong.any() else ""
 
 
 def _read(path: Path, given: KeypointFile, skeleton_name: str | None) -> _File:
@@ -214,7 +225,7 @@ def _select(file: _File, rows: np.ndarray) -> _File:
     kp, maps = file.kp, file.maps
     image = tuple(np.array(kp.image, object)[rows]) if len(kp.image) == len(rows) else kp.image
     fields = {name: getattr(kp, name)[rows] for name in ("xy", "confidence", "frame", "person")}
-    fields |= {} if kp.seconds is None else {"seconds": kp.seconds[rows]}
+    fields |= {name: x[rows] for name in ("seconds", "evidence") if (x := getattr(kp, name)) is not None}
     if maps is not None and not rows.all():
         maps = maps._replace(maps=maps.maps[rows], box=maps.box[rows], frame=maps.frame[rows])
     mixture = None if file.mixture is None else jax.tree.map(lambda x: x[rows], file.mixture)

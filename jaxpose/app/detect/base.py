@@ -27,11 +27,13 @@ class Found(NamedTuple):
     xy_px: [P, K, 2] float32 pixels, x right, y down; the image covers 0 to W and 0 to H.
     confidence: [P, K] float32 in [0, 1].
     world: [P, K, 3] float32 metres in camera axes (x right, y down, z forward), origin mid hips; or None.
+    evidence: [P, K, E] float32 pixels, as of `jaxpose.lift`, NaN where not known; or None.
     """
 
     xy_px: np.ndarray
     confidence: np.ndarray
     world: np.ndarray | None = None
+    evidence: np.ndarray | None = None
 
 
 class Detector(NamedTuple):

@@ -18,7 +18,7 @@ MediaPipe's own.
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,10 +44,35 @@ class Smooth(NamedTuple):
     speed: np.ndarray
 
 
-def blazepose(weights: Weights, *, people: int | None = None) -> Detector:
-    """The detector with these networks. people: the most that are followed; 1 is MediaPipe's own rule, None all."""
+def blazepose(weights: Weights, second: Weights | None = None, *, people: int | None = None) -> Detector:
+    """The detector with these networks. people: the most that are followed; 1 is MediaPipe's own rule, None all.
+
+    second: networks of another size, which look at the same crops: points are the means of both, and their distance is
+    the evidence.
+    """
     find, look = finder(weights.detector), looker(weights.landmarks)
-    return Detector(f"{weights.name}, people {people or 'all'}", MEDIAPIPE_33, follow(find, look, _POINTS, people))
+    name = f"{weights.name}, people {people or 'all'}"
+    if second is not None:
+        name, look = f"{second.name} and {name}", of_both(look, looker(second.landmarks))
+    return Detector(name, MEDIAPIPE_33, follow(find, look, _POINTS, people))
+
+
+def of_both(first: Look, second: Look) -> Look:
+    """What two networks see together; what is not of a joint's place in the image is the first's.
+
+    Where the second sees nobody, the first's points stay, and the evidence is not known.
+    """
+
+    def look(frame: Frame, region: Region, memory: Any) -> Person | None:
+        person = first(frame, region, memory)
+        other = None if person is None else second(frame, region, None)
+        if person is None or other is None:
+            return person and person._replace(evidence=np.full((len(person.xy_px), 1), np.nan))
+        apart = np.linalg.norm(person.xy_px - other.xy_px, axis=-1, keepdims=True)
+        xy, confidence = ((a + b) / 2 for a, b in zip(person[:2], other[:2], strict=True))
+        return person._replace(xy_px=xy, confidence=confidence, evidence=apart)
+
+    return look
 
 
 def region_of(centre: np.ndarray, rim: np.ndarray) -> Region:

@@ -62,7 +62,8 @@ def detect_clip(clip: Clip, detector: Detector, out: Path, name: str) -> Generat
         if not done:
             raise ValueError(f"{clip.source}: no frame after --begin {clip.start:g} s; needed a time within it")
         loaded = [load_arrays(part) for part in done]
-        people = {name: np.concatenate([part[name] for part in loaded]) for name in loaded[0] if name != "made_of"}
+        shared = set.intersection(*map(set, loaded)) - {"made_of"}  # a part where nobody is has what is optional
+        people = {name: np.concatenate([part[name] for part in loaded]) for name in shared}
         keypoints, line = linked(clip, detector, people)
         yield line
         common = {"frame": keypoints.frame, "person": keypoints.person, "joints": np.array(detector.skeleton.joints)}
@@ -74,6 +75,7 @@ def detect_clip(clip: Clip, detector: Detector, out: Path, name: str) -> Generat
             )
         seconds = np.repeat(people["seconds"], people["count"])
         size = {} if keypoints.image_size is None else {"image_size": np.array(keypoints.image_size)}
+        size |= {name: people[name] for name in ("evidence",) if name in people}
         in_2d = {"keypoints": keypoints.xy, "seconds": seconds, "image": np.array(keypoints.image), **size}
         write_npz(files.keypoints, common | in_2d)
     shutil.rmtree(parts, ignore_errors=True)
@@ -142,7 +144,7 @@ def _as_arrays(noted: list[tuple[int, float, int, int]], detections: list[Found]
     number, seconds, width, height = (np.array(column) for column in zip(*noted, strict=True))
     arrays = {"number": number, "seconds": seconds, "size": np.stack([width, height], -1)}
     arrays["count"] = np.array([len(people.xy_px) for people in detections])
-    names = [name for name in Found._fields if getattr(detections[0], name) is not None]
+    names = [name for name in Found._fields if all(getattr(people, name) is not None for people in detections)]
     return arrays | {name: np.concatenate([getattr(people, name) for people in detections]) for name in names}
 
 

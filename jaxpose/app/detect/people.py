@@ -20,13 +20,17 @@ _NEAR = 0.15  # of a crop's side: crops whose centres are nearer are of one pers
 
 
 class Person(NamedTuple):
-    """xy_px [K, 2], confidence [K], world [K, 3] or None; the crop for the next frame, and what else `look` keeps."""
+    """xy_px [K, 2], confidence [K], world [K, 3] or None; the crop for the next frame, and what else `look` keeps.
+
+    evidence: [K, E] pixels, as in `Found`.
+    """
 
     xy_px: np.ndarray
     confidence: np.ndarray
     world: np.ndarray | None
     region: Region
     memory: Any = None
+    evidence: np.ndarray | None = None
 
 
 Find = Callable[[np.ndarray, list[Region]], list[Region]]  # an image and squares of it -> crops, the surest first
@@ -74,4 +78,5 @@ def _found(people: list[Person], num: int) -> Found:
 
     world = None if any(p.world is None for p in people) else stacked([p.world for p in people], num, 3)
     xy = stacked([p.xy_px for p in people], num, 2)
-    return Found(xy, stacked([p.confidence for p in people], num), world)
+    evidence = None if any(p.evidence is None for p in people) else stacked([p.evidence for p in people], num, 1)
+    return Found(xy, stacked([p.confidence for p in people], num), world, evidence)

@@ -1,0 +1,181 @@
+"""What BlazePose reads in videos and rendered frames, lifted, beside the truth: `evaluate intervals --task=detected`.
+
+walker      four cameras; the truth is the triangulation of the other three, of another detector (blazepose.py)
+two people  two cameras; the truth is the triangulation of the same readings: their errors across the line of sight are
+            hidden, those along it are not
+rendered    the split val of --rendered: other people and bodies than training has; the truth is exact
+
+Rows: exact 2D of the joints that are seen, by each detector, and by each that is told how far apart full and lite read
+a joint. The limbs count, about the middle of the hips.
+"""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.evaluate import blazepose
+from experiments.evaluate.bench import load_walker, triangulate
+from experiments.evaluate.interval_sets import Drawn, Options
+from experiments.models import groups
+from experiments.models.detections import detections_of, load_detections
+from experiments.rendered.compare import nearest
+from jaxpose import model as released
+from jaxpose.app.commands.clips import keypoints_of
+from jaxpose.app.commands.values import VideoFile
+from jaxpose.base import Camera
+from jaxpose.datasets.mocap import data_root
+from jaxpose.examples.detections import Detections
+from jaxpose.geometry.camera import normalise, project
+from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.io.calibration import read_calibration
+from jaxpose.io.keypoints import Keypoints, read_keypoints
+from jaxpose.tasks.lift import lift
+
+_DETECTORS = ("full", "lite", "mean")
+_LIMBS = [H36M_17.joints.index(joint) for joint in blazepose.LIMBS]
+_COMPOSED = {"hip": ("left_hip", "right_hip"), "thorax": ("left_shoulder", "right_shoulder")}
+_PLANE = jnp.asarray(groups.PINHOLE)
+
+
+def detected(model: released.Model, options: Options) -> Iterator[tuple[str, Drawn]]:
+    """Each set by what is told of it."""
+    makers = {"walker": walker, "two people": two_people, "rendered": rendered}
+    for name, make in makers.items():
+        if (name == "rendered" and not Path(options.rendered).is_dir()) or not options.wants(name):
+            continue
+        seen, person = make(options)
+        seen, person = Detections(*(x[:: options.stride] for x in seen)), person[:: options.stride]
+        exact = project(_PLANE, jnp.nan_to_num(seen.x_cam, nan=1.0))
+        known = (seen.confidence[:, 0] > 0) & jnp.isfinite(seen.x_cam).all(-1)
+        yield f"{name}, exact 2D", _drawn(model, options, seen, person, exact, known.astype(jnp.float32))
+        for (i, detector), is_told in itertools.product(enumerate(_DETECTORS), (False, True)):
+            row = f"{name}, {detector}{', told' if is_told else ''}"
+            yield row, _drawn(model, options, seen, person, seen.xy[:, i], seen.confidence[:, i], is_told)
+
+
+def _drawn(
+    model: released.Model,
+    options: Options,
+    seen: Detections,
+    person: np.ndarray,
+    xy: jax.Array,
+    confidence: jax.Array,
+    is_told: bool = False,
+) -> Drawn:
+    """Hypotheses of some keypoints [N, 17, 2] on the plane, about the root; the limbs count."""
+    key, evidence = jax.random.key(options.seed), seen.evidence if is_told else None
+    how: dict[str, Any] = {"camera": Camera(_PLANE), "num_hypotheses": options.hypotheses, "evidence": evidence}
+    result = lift(key, model, xy, confidence, **how)
+    truth = np.asarray(seen.x_cam)
+    uv = np.asarray(project(_PLANE, seen.x_cam))[:, _LIMBS]
+    crop = 1.2 / 256 * np.nanmax(np.ptp(uv, 1), -1)[:, None, None]
+    error = np.where(np.asarray(confidence)[:, _LIMBS, None] > 0, (np.asarray(xy)[:, _LIMBS] - uv) / crop, np.nan)
+    for who in np.unique(person):  # the calibration's, which moves the whole person
+        error[person == who] -= np.nanmedian(error[person == who], (0, 1))
+    counted = np.isfinite(truth).all(-1) & np.isin(np.arange(17), _LIMBS)
+    about = truth - truth[:, :1]
+    return Drawn(
+        np.asarray(result.samples), about, np.asarray(result.radius_90), person, counted,
+        error_px=np.linalg.norm(error, axis=-1),
+    )  # fmt: skip
+
+
+def rendered(options: Options) -> tuple[Detections, np.ndarray]:
+    """The frames that are left out of training, as those of one person."""
+    seen = load_detections(options.rendered, _DETECTORS, "val")
+    return seen, np.zeros(len(seen.xy), int)
+
+
+def walker(options: Options) -> tuple[Detections, np.ndarray]:
+    """The walker in four cameras, each of which is a person."""
+    parts = []
+    for number, R in enumerate(load_walker().R_cam_world):
+        views = [blazepose.view_of(number, blazepose.Options(detector=f"blazepose-{name}", cache=options.cache))
+                 for name in ("full", "lite")]  # fmt: skip
+        parts.append(_of_pair([view.keypoints for view in views], views[0].camera, views[0].reference, R))
+    return _joined(parts)
+
+
+def two_people(options: Options) -> tuple[Detections, np.ndarray]:
+    """Two people in two cameras; a person of a camera is a person."""
+    names, cameras, *_ = read_calibration(data_root() / "video" / "two_people" / "calib.qca.txt")
+    cameras = cameras[:2]
+    films = [_tracks(name, options) for name in names[:2]]
+    num = min(len(track[0].frame) for film in films for track in film)
+    films = [[[_rows(kp, np.arange(num)) for kp in track] for track in film] for film in films]
+    same = min(itertools.permutations(range(2)), key=lambda order: _world(films, cameras, order)[1])
+    world, _ = _world(films, cameras, same)
+    parts = []
+    for (c, film), person in itertools.product(enumerate(films), range(2)):
+        R, t = np.asarray(cameras[c].R_cam_world), np.asarray(cameras[c].t_cam)
+        parts.append(_of_pair(film[(person, same[person])[c]], cameras[c], world[person] @ R.T + t, R))
+    return _joined(parts)
+
+
+def _tracks(name: str, options: Options) -> list[list[Keypoints]]:
+    """What full and lite read of both people of a camera, in the frames in which both networks read them."""
+    video, pair = data_root() / "video" / "two_people" / f"{name}.mp4", list[Keypoints]()
+    for network in ("full", "lite"):
+        folder = Path(options.cache) / f"two-{network}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for _ in keypoints_of(video, VideoFile(detector=f"blazepose-{network}", people=2), folder, name):
+            pass
+        pair.append(read_keypoints(folder / f"{name}_keypoints.npz"))
+    full, lite = pair
+    tracks = []
+    for person in (0, 1):
+        rows = np.flatnonzero(full.person == person)
+        both = np.array([(i, j) for i in rows if (j := nearest(full, int(i), lite)) >= 0])
+        tracks.append([_rows(full, both[:, 0]), _rows(lite, both[:, 1])])
+    return tracks
+
+
+def _rows(kp: Keypoints, rows: np.ndarray) -> Keypoints:
+    return kp._replace(xy=kp.xy[rows], confidence=kp.confidence[rows], frame=kp.frame[rows], person=kp.person[rows])
+
+
+def _world(
+    films: list[list[list[Keypoints]]], cameras: tuple[Camera, ...], order: tuple[int, ...]
+) -> tuple[list[np.ndarray], float]:
+    """Limbs [F, 12, 3] of each person of the first camera, who is person `order` of the second; and the residual."""
+    at = [films[0][0][0].skeleton.joints.index(joint) for joint in blazepose.LIMBS]
+    R, t = (
+        np.stack([np.asarray(x) for x in each])
+        for each in zip(*[(c.R_cam_world, c.t_cam) for c in cameras], strict=True)
+    )
+    points, away = [], []
+    for person, other in enumerate(order):
+        pairs = films[0][person], films[1][other]
+        xy = [np.mean([kp.xy[:, at] for kp in pair], 0) for pair in pairs]
+        plane = np.stack(
+            [normalise(c.intrinsics, jnp.asarray(x), c.distortion) for c, x in zip(cameras, xy, strict=True)], 1
+        )
+        world = triangulate(plane, np.ones(plane.shape[:3]), R, t)
+        x_cam = np.einsum("cik,fjk->fcji", R, world) + t[None, :, None]
+        points.append(world)
+        away.append(np.linalg.norm(x_cam[..., :2] / x_cam[..., 2:] - plane, axis=-1))
+    return points, float(np.median(away))
+
+
+def _of_pair(pair: list[Keypoints], camera: Camera, limbs: np.ndarray, R_cam_world: np.ndarray) -> Detections:
+    """Detections of what full and lite read of one person in one camera; limbs: truth [F, 12, 3], camera axes."""
+    joints = np.full((len(limbs), 17, 3), np.nan)
+    joints[:, _LIMBS] = limbs
+    for joint, parts in _COMPOSED.items():
+        joints[:, H36M_17.joints.index(joint)] = joints[:, [H36M_17.joints.index(part) for part in parts]].mean(1)
+    data = {"joints": joints, "intrinsics": np.tile(groups.PINHOLE, (len(joints), 1))}
+    data["R_cam_world"] = np.broadcast_to(R_cam_world, (len(joints), 3, 3))
+    for name, kp in zip(("full", "lite"), pair, strict=True):
+        data[f"{name}.xy"] = np.asarray(normalise(camera.intrinsics, jnp.asarray(kp.xy), camera.distortion))
+        data[f"{name}.visibility"] = kp.confidence
+    return detections_of(data, _DETECTORS, dict.fromkeys(_DETECTORS, np.ones(len(joints), bool)))
+
+
+def _joined(parts: list[Detections]) -> tuple[Detections, np.ndarray]:
+    person = np.repeat(np.arange(len(parts)), [len(part.xy) for part in parts])
+    return Detections(*(jnp.concatenate(x) for x in zip(*parts, strict=True))), person
