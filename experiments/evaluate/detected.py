@@ -5,8 +5,8 @@ two people  two cameras; the truth is the triangulation of the same readings: th
             hidden, those along it are not
 rendered    the split val of --rendered: other people and bodies than training has; the truth is exact
 
-Rows: exact 2D of the joints that are seen, by each detector, and by each that is told how far apart full and lite read
-a joint. The limbs count, about the middle of the hips.
+Rows: exact 2D of the joints that full sees, each detector, and "told": with the evidence, how far apart full and lite
+read a joint. The limbs count, about the middle of the hips.
 """
 
 import itertools
@@ -37,6 +37,7 @@ from jaxpose.io.keypoints import Keypoints, read_keypoints
 from jaxpose.tasks.lift import lift
 
 _DETECTORS = ("full", "lite", "mean")
+_ROWS = {"full": False, "lite": False, "mean": False, "mean, told": True}
 _LIMBS = [H36M_17.joints.index(joint) for joint in blazepose.LIMBS]
 _COMPOSED = {"hip": ("left_hip", "right_hip"), "thorax": ("left_shoulder", "right_shoulder")}
 _PLANE = jnp.asarray(groups.PINHOLE)
@@ -53,9 +54,10 @@ def detected(model: released.Model, options: Options) -> Iterator[tuple[str, Dra
         exact = project(_PLANE, jnp.nan_to_num(seen.x_cam, nan=1.0))
         known = (seen.confidence[:, 0] > 0) & jnp.isfinite(seen.x_cam).all(-1)
         yield f"{name}, exact 2D", _drawn(model, options, seen, person, exact, known.astype(jnp.float32))
-        for (i, detector), is_told in itertools.product(enumerate(_DETECTORS), (False, True)):
-            row = f"{name}, {detector}{', told' if is_told else ''}"
-            yield row, _drawn(model, options, seen, person, seen.xy[:, i], seen.confidence[:, i], is_told)
+        for row, is_told in _ROWS.items():
+            i = _DETECTORS.index(row.split(",")[0])
+            keypoints = seen.xy[:, i], seen.confidence[:, i]
+            yield f"{name}, {row}", _drawn(model, options, seen, person, *keypoints, is_told)
 
 
 def _drawn(

@@ -5,7 +5,7 @@
 
 lift       frames of the validation people (on straight limbs) and of UI-PRMD, a database that is in no training
 detected   what BlazePose reads: the walker and two people (experiments/evaluate/detected.py) and rendered frames, by
-           detector, without and with the evidence of two networks (`told`), and with exact 2D; P-MPJPE and 2D error
+           detector, with the evidence of two networks (`told`), and with exact 2D; P-MPJPE and 2D error
 clips      their clips, also of what is over time: speeds, angular velocities, ranges of motion; of models of single
            frames as drawn, and joined to motions (`--smooth`)
 complete   3D joints of these frames, one part of the body hidden in each; what is open is scored

