@@ -58,7 +58,7 @@ def blazepose(weights: Weights, second: Weights | None = None, *, people: int | 
 
 
 def of_both(first: Look, second: Look) -> Look:
-    """What two networks see together; what is not of a joint's place in the image is the first's.
+    """Two networks in one: places in the image are of both, all else is of the first.
 
     Where the second sees nobody, the first's points stay, and the evidence is not known.
     """
