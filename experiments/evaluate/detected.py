@@ -9,6 +9,7 @@ Rows: exact 2D of the joints that full sees, each detector, and "told": with the
 read a joint. The limbs count, about the middle of the hips.
 """
 
+import functools
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +40,12 @@ from jaxpose.tasks.lift import lift
 _DETECTORS = ("full", "lite", "mean")
 _ROWS = {"full": False, "lite": False, "mean": False, "mean, told": True}
 _LIMBS = [H36M_17.joints.index(joint) for joint in blazepose.LIMBS]
-_COMPOSED = {"hip": ("left_hip", "right_hip"), "thorax": ("left_shoulder", "right_shoulder")}
+# In truths and hypotheses, as no triangulation has a spine: angles of hips and shoulders are about a straight trunk.
+_COMPOSED = {
+    "hip": ("left_hip", "right_hip"),
+    "thorax": ("left_shoulder", "right_shoulder"),
+    "spine": ("hip", "thorax"),
+}
 _PLANE = jnp.asarray(groups.PINHOLE)
 
 
@@ -51,8 +57,10 @@ def detected(model: released.Model, options: Options) -> Iterator[tuple[str, Dra
             continue
         seen, person = make(options)
         seen, person = Detections(*(x[:: options.stride] for x in seen)), person[:: options.stride]
-        exact = project(_PLANE, jnp.nan_to_num(seen.x_cam, nan=1.0))
-        known = (seen.confidence[:, 0] > 0) & jnp.isfinite(seen.x_cam).all(-1)
+        joints = np.asarray(seen.x_cam)
+        joints = np.where(np.isfinite(joints), joints, composed(joints))
+        exact = project(_PLANE, jnp.asarray(np.nan_to_num(joints, nan=1.0)))
+        known = (seen.confidence[:, 0] > 0) & np.isfinite(joints).all(-1)
         yield f"{name}, exact 2D", _drawn(model, options, seen, person, exact, known.astype(jnp.float32))
         for row, is_told in _ROWS.items():
             i = _DETECTORS.index(row.split(",")[0])
@@ -73,18 +81,25 @@ def _drawn(
     key, evidence = jax.random.key(options.seed), seen.evidence if is_told else None
     how: dict[str, Any] = {"camera": Camera(_PLANE), "num_hypotheses": options.hypotheses, "evidence": evidence}
     result = lift(key, model, xy, confidence, **how)
-    truth = np.asarray(seen.x_cam)
+    truth, samples = composed(np.asarray(seen.x_cam)), composed(np.asarray(result.samples))
     uv = np.asarray(project(_PLANE, seen.x_cam))[:, _LIMBS]
     crop = 1.2 / 256 * np.nanmax(np.ptp(uv, 1), -1)[:, None, None]
     error = np.where(np.asarray(confidence)[:, _LIMBS, None] > 0, (np.asarray(xy)[:, _LIMBS] - uv) / crop, np.nan)
     for who in np.unique(person):  # the calibration's, which moves the whole person
         error[person == who] -= np.nanmedian(error[person == who], (0, 1))
     counted = np.isfinite(truth).all(-1) & np.isin(np.arange(17), _LIMBS)
-    about = truth - truth[:, :1]
-    return Drawn(
-        np.asarray(result.samples), about, np.asarray(result.radius_90), person, counted,
-        error_px=np.linalg.norm(error, axis=-1),
-    )  # fmt: skip
+    about = (x - x[..., :1, :] for x in (samples, truth))
+    error = np.linalg.norm(error, axis=-1)
+    return Drawn(*about, np.asarray(result.radius_90), person, counted, error_px=error)
+
+
+def composed(x: np.ndarray) -> np.ndarray:
+    """Poses [..., 17, 3] whose trunk is made of hips and shoulders."""
+    x = x.copy()
+    for joint, parts in _COMPOSED.items():
+        at = [H36M_17.joints.index(part) for part in parts]
+        x[..., H36M_17.joints.index(joint), :] = x[..., at, :].mean(-2)
+    return x
 
 
 def rendered(options: Options) -> tuple[Detections, np.ndarray]:
@@ -108,8 +123,8 @@ def two_people(options: Options) -> tuple[Detections, np.ndarray]:
     names, cameras, *_ = read_calibration(data_root() / "video" / "two_people" / "calib.qca.txt")
     cameras = cameras[:2]
     films = [_tracks(name, options) for name in names[:2]]
-    num = min(len(track[0].frame) for film in films for track in film)
-    films = [[[_rows(kp, np.arange(num)) for kp in track] for track in film] for film in films]
+    shared = functools.reduce(np.intersect1d, [track[0].frame for film in films for track in film])
+    films = [[[_rows(kp, np.isin(kp.frame, shared)) for kp in track] for track in film] for film in films]
     same = min(itertools.permutations(range(2)), key=lambda order: _world(films, cameras, order)[1])
     world, _ = _world(films, cameras, same)
     parts = []
@@ -168,8 +183,6 @@ def _of_pair(pair: list[Keypoints], camera: Camera, limbs: np.ndarray, R_cam_wor
     """Detections of what full and lite read of one person in one camera; limbs: truth [F, 12, 3], camera axes."""
     joints = np.full((len(limbs), 17, 3), np.nan)
     joints[:, _LIMBS] = limbs
-    for joint, parts in _COMPOSED.items():
-        joints[:, H36M_17.joints.index(joint)] = joints[:, [H36M_17.joints.index(part) for part in parts]].mean(1)
     data = {"joints": joints, "intrinsics": np.tile(groups.PINHOLE, (len(joints), 1))}
     data["R_cam_world"] = np.broadcast_to(R_cam_world, (len(joints), 3, 3))
     for name, kp in zip(("full", "lite"), pair, strict=True):

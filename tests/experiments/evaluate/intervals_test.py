@@ -108,3 +108,18 @@ def test_clips_are_measured_each_for_itself_over_time(drawn):
     np.testing.assert_allclose(np.unique(values["knee_flexion"].rows), np.arange(60))
     assert values["velocity of the knee"].unit == "deg/s"
     assert np.abs(values["velocity of the knee"].truth).max() == pytest.approx(20 * 2 * np.pi * 0.96, rel=0.03)
+
+
+def test_figures_of_detections_are_of_the_joints_that_count(drawn):
+    """A turned body of another size has no aligned error; joints without truth and their 2D count for nothing."""
+    truth, samples = drawn
+    one = a_set(samples, truth)
+    turned = 1.1 * one.truth @ np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])
+    unknown = np.where(np.arange(17)[:, None] < 3, np.nan, turned)
+    counted = one.counted & np.isfinite(unknown).all(-1)
+    pixels = np.where(np.arange(17) < 3, np.nan, np.linspace(0, 16, 17)) + np.zeros((NUM, 1))
+    still = one._replace(samples=np.stack([one.truth] * 2), truth=unknown, counted=counted, error_px=pixels)
+    row = intervals.about_detections(still, {}, pixels)
+    assert row["pa_mm"] < 0.01
+    assert (row["px_50"], row["px_90"]) == (9.5, 15.0)
+    np.testing.assert_allclose(row["radius_mm"], 1000 * one.radius[counted].mean(), rtol=1e-6)
