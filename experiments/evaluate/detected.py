@@ -88,9 +88,9 @@ def _drawn(
     for who in np.unique(person):  # the calibration's, which moves the whole person
         error[person == who] -= np.nanmedian(error[person == who], (0, 1))
     counted = np.isfinite(truth).all(-1) & np.isin(np.arange(17), _LIMBS)
-    about = (x - x[..., :1, :] for x in (samples, truth))
+    samples, truth = (x - x[..., :1, :] for x in (samples, truth))
     error = np.linalg.norm(error, axis=-1)
-    return Drawn(*about, np.asarray(result.radius_90), person, counted, error_px=error)
+    return Drawn(samples, truth, np.asarray(result.radius_90), person, counted, error_px=error)
 
 
 def composed(x: np.ndarray) -> np.ndarray:
