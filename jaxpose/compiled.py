@@ -15,16 +15,30 @@ up.
 import contextlib
 import contextvars
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
-from jaxpose.base import ROW_AXIS, Hypotheses
+from jaxpose.base import ROW_AXIS, Camera, Hypotheses
 
 _SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50, 64, 80)
 _DECADE = (100, 125, 160, 200, 250, 315, 400, 500, 640, 800)
+# What arguments of public functions are, by their names: whole numbers from 1; finite numbers from a least to a most;
+# numbers of at most a size, among which NaN and infinity stand for what is missing; directions.
+_MOST = 100_000_000
+_COUNTS = ("num", "num_hypotheses", "num_steps", "first_steps", "steps", "chunk")
+_RANGES = {
+    **{"confidence": (0, 1), "known": (0, 1), "height": (0.3, 3), "camera_height": (1e-3, 1e6), "fps": (1e-3, 1e6)},
+    **{"noise": (0, 1e6), "noise_px": (0, 1e6), "offset": (0, 1e6), "temperature": (0, 1e3), "level": (1e-9, 1e6)},
+    **{"frame": (-(2**53), 2**53), "person": (-(2**53), 2**53), "seconds": (-1e12, 1e12), "max_gap": (0, 1e9)},
+    **{"first": (-1e3, 1e3), "second": (-1e3, 1e3), "weight": (0, 1e9), "distortion": (-1e3, 1e3)},
+    **{"intrinsics": (-1e7, 1e7), "R_cam_world": (-2, 2), "t_cam": (-1e9, 1e9), "root": (-1e6, 1e6)},
+}
+_MISSING = dict.fromkeys(("joints", "pose", "past", "targets"), 1e6) | {"keypoints": 1e7, "body_pose": 1e3}
+_DIRECTIONS = ("up",)
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -81,12 +95,7 @@ def check_shape(
     In a shape a word stands for any number; note: on the shapes. Numbers have 32 bits or more, in the order of this
     machine's bytes. low: None leaves values unchecked, and NaN is then legal; they are not checked inside of jit.
     """
-    dtype = np.dtype(getattr(x, "dtype", None) or np.asarray(x).dtype)
-    if dtype.kind not in "biuf" or dtype.itemsize < 4 * (dtype.kind == "f") or not dtype.isnative:
-        order = "" if dtype.isnative else " in another order of bytes"
-        raise ValueError(f"{name}: needed float32 or whole numbers, got {dtype.name}{order}")
-    if low is not None:
-        check_values(functools.partial(_check_range, name, low, high), x)
+    _check_numbers(name, x, low, high)
 
     def fits(asked: int | str | range, got: int) -> bool:
         return isinstance(asked, str) or (got in asked if isinstance(asked, range) else got == asked)
@@ -99,11 +108,69 @@ def check_shape(
     raise ValueError(f"{name}: needed {needed}{note}, got {list(got)}")
 
 
-def _check_range(name: str, low: float, high: float, x: np.ndarray) -> None:
-    """ValueError naming the first number that is not from `low` to `high`, or not finite."""
-    bad = ~(np.isfinite(x) & (low <= x) & (x <= high))
+def _check_numbers(name: str, x: Any, low: float | None, high: float, *, missing: bool = False) -> None:
+    dtype = np.dtype(getattr(x, "dtype", None) or np.asarray(x).dtype)
+    if dtype.kind not in "biuf" or dtype.itemsize < 4 * (dtype.kind == "f") or not dtype.isnative:
+        order = "" if dtype.isnative else " in another order of bytes"
+        raise ValueError(f"{name}: needed float32 or whole numbers, got {dtype.name}{order}")
+    if low is not None:
+        check_values(functools.partial(_check_range, name, low, high, missing), x)
+
+
+def _check_range(name: str, low: float, high: float, missing: bool, x: np.ndarray) -> None:
+    """ValueError naming the first number that is not from `low` to `high`, or not finite unless it may be missing."""
+    finite = np.isfinite(x)
+    bad = ~((low <= x) & (x <= high) & finite) & (finite | (not missing))
     if bad.any():
         raise ValueError(f"{name}: needed finite numbers from {low:g} to {high:g}, got {x[bad].flat[0]:g}")
+
+
+def check_num(num: int, name: str = "num_hypotheses") -> None:
+    """ValueError unless a number of poses or steps is whole, and from 1 to what memory may hold."""
+    shown = repr(num)[:40]
+    if not isinstance(num, int | np.integer) or isinstance(num, bool) or not 1 <= num <= _MOST:
+        legal = "at least 1" if isinstance(num, int) and num < 1 else f"a whole number of at most {_MOST:,}"
+        raise ValueError(f"{name}: needed {legal}, got {shown}")
+
+
+def check_arguments(given: Mapping[str, Any], of: str = "") -> None:
+    """ValueError naming an argument of a public function whose numbers cannot be what its name means.
+
+    Shapes are the function's own. Values inside of jit are not checked. of: prefix of the names, of a camera's fields.
+    """
+    for name, value in given.items():
+        if value is None:
+            continue
+        if isinstance(value, Camera):
+            check_arguments(value._asdict(), f"{name}: ")
+        elif isinstance(value, Mapping):  # options
+            check_arguments(value)
+        elif name in _COUNTS:
+            check_num(value, name)
+        elif name in _RANGES:
+            _check_numbers(of + name, value, *_RANGES[name])
+        elif name in _MISSING:
+            _check_numbers(name, value, -_MISSING[name], _MISSING[name], missing=True)
+        elif name in _DIRECTIONS and not isinstance(value, str):  # the name of an axis
+            _check_numbers(name, value, -1e6, 1e6)
+            check_values(functools.partial(_check_direction, name), value)
+
+
+def _check_direction(name: str, x: np.ndarray) -> None:
+    if not (np.linalg.norm(x, axis=-1) > 1e-6).all():
+        raise ValueError(f"{name}: needed a direction, got a vector without a length")
+
+
+def checked(function: _Function) -> _Function:
+    """Decorator of a public function whose arguments are checked by `check_arguments`."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **named: Any) -> Any:
+        check_arguments(signature.bind(*args, **named).arguments)
+        return function(*args, **named)
+
+    return call  # type: ignore[return-value]  # the same signature
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.flax import save as serialise
 
 from jaxpose.base import Array, Camera, Condition, PredictFn
+from jaxpose.compiled import check_arguments
 from jaxpose.diffusion.prediction import bind, over_windows
 from jaxpose.diffusion.sde import SPACINGS
 from jaxpose.files import ASSETS, FilePath, atomic
@@ -138,6 +139,8 @@ def able(model: Model, *needed: str) -> Model | None:
 
 def require(model: Model, task: str, *needed: str) -> Model:
     """The model that does `task`, as by `able`; ValueError where a capability, a key of _NEEDED, is missing."""
+    if not isinstance(model, Model):
+        raise ValueError(f"model: {task} needs a model or the name of one, got {type(model).__name__}")
     if (one := able(model, *needed)) is not None:
         return one
     spec, offered = model.spec, model.capabilities & scored(model).capabilities
@@ -164,6 +167,7 @@ def needs(task: str, *needed: str) -> Callable[[_Task], _Task]:
         def call(*args: Any, **named: Any) -> Any:
             given = signature.bind(*args, **named)
             given.arguments.update({name: meant(name, value) for name, value in given.arguments.items()})
+            check_arguments(given.arguments)
             given.arguments["model"] = require(given.arguments["model"], task, *needed)
             return function(*given.args, **given.kwargs)
 

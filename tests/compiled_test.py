@@ -19,7 +19,7 @@ from compilations import counted
 from diffpose_models import tiny
 
 from jaxpose.base import Camera, Hypotheses
-from jaxpose.compiled import cut, filled, size_for
+from jaxpose.compiled import check_arguments, checked, cut, filled, size_for
 from jaxpose.model import Model
 from jaxpose.runtime.program_bound import num_maps
 from jaxpose.tasks import complete as completion
@@ -220,3 +220,29 @@ def begins_alike(more: Any, fewer: Any, name: str = "") -> None:
         np.testing.assert_allclose(
             a[tuple(slice(n) for n in b.shape)], b, rtol=0, atol=digits * max(1.0, float(np.abs(b).max()))
         )
+
+
+def test_arguments_are_checked_by_their_names():
+    good = {"confidence": np.ones(3), "up": np.array([0.0, -1, 0]), "keypoints": np.full((3, 2), np.nan), "num": 3}
+    check_arguments({**good, "up": "z", "fps": None, "other": object(), "options": {"chunk": 2}})
+    wrong = {
+        "confidence": (np.nan, np.inf, -0.1, 1.1, "sure"),
+        "height": (0.0, -1, np.nan, 1e9),
+        "fps": (0, -1.0, np.inf),
+        "up": (np.zeros(3), np.full(3, np.nan), np.array([0, -1, 0], ">f4")),
+        "joints": (np.full((3, 3), 1e20, np.float32), np.zeros((3, 3), np.float16)),
+        "num_hypotheses": (0, -5, 10**12, 1.5, True, "3"),
+        "options": ({"chunk": -5}, {"noise": -1.0}),
+        "cameras": tuple(Camera(np.array([x, 1000.0, 500, 500])) for x in (np.nan, 1e30)),
+    }
+    for name, values in wrong.items():
+        for value in values:
+            with pytest.raises(ValueError, match=f"^({name}|chunk|noise)"):
+                check_arguments({name: value})
+
+
+def test_a_checked_function_takes_traced_arguments_as_they_are():
+    double = checked(lambda height: 2 * height)
+    with pytest.raises(ValueError, match="height: needed"):
+        double(-1.0)
+    assert jax.jit(double)(-1.0) == -2

@@ -126,7 +126,7 @@ def prepare_amass(
         rows += kept
     if not rows:
         raise ValueError(f"{root}: none of {len(left_out)} files gave a frame; {next(iter(left_out.values()))}")
-    write_npz(target, _arrays(rows))
+    _write(target, rows)
     rule = {"rule": "24 % of the middle 80 %", "seed": seed} if published else {"rule": "every k-th", "fps": fps}
     counts = {subset: count for subset, count in counts.items() if count["sequences"]}
     record = {"split": split, "selection": rule, "subsets": counts, "absent": absent, "left_out": left_out}
@@ -172,6 +172,11 @@ def _select(sequence: Sequence, fps: float | None, seed: int) -> _Rows:
     return _Rows(sequence, frames, take_frames(motion, frames))
 
 
+def _write(target: Path, rows: list[_Rows]) -> None:
+    target.parent.mkdir(exist_ok=True)
+    write_npz(target, _arrays(rows))
+
+
 def _arrays(rows: list[_Rows]) -> dict[str, np.ndarray]:
     betas = np.zeros((len(rows), _NUM_BETAS), np.float32)
     for row, target in zip(rows, betas, strict=True):
@@ -196,9 +201,8 @@ def _check(split: str, out: FilePath, fps: float) -> Path:
     if not (np.isfinite(fps) and fps > 0):
         raise ValueError(f"fps must be more than 0 frames per second, got {fps}")
     folder = Path(out)
-    if not folder.parent.is_dir():
-        raise ValueError(f"{folder}: {folder.parent} is not a folder; must be a folder in one that exists")
-    folder.mkdir(exist_ok=True)
+    if not folder.parent.is_dir() or (folder.exists() and not folder.is_dir()):
+        raise ValueError(f"{folder}: must be a folder, or a new one in a folder that exists")
     if (folder / f"{split}.npz").exists():
         raise ValueError(f"{folder / split}.npz: exists already; remove it first, or name another folder")
     return folder / f"{split}.npz"

@@ -117,6 +117,8 @@ def load_rotations(
     if not fits or not 0 <= as_int(prepared[name], "sequence", found.sequence).max() < sequences:
         shapes = ", ".join(f"{key} {list(value.shape)}" for key, value in found._asdict().items())
         raise ValueError(f"{prepared[name]}: {shapes}; needed [N, 21, 3], [N] and one of each sequence")
+    if not np.isfinite(found.body_pose).all():
+        raise ValueError(f"{prepared[name]}: body_pose holds NaN or infinity; needed finite angles")
     return found
 
 

@@ -15,14 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Bodies, Key, Numbers
-from jaxpose.compiled import check_shape, jitted, traced
+from jaxpose.compiled import check_num, check_shape, jitted, traced
 from jaxpose.fitting.engine import POSE_AND_PLACE, BodyParameters, Free, PosePrior, posed_body, start_parameters
 from jaxpose.fitting.terms import Points, Settings, fit_term
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.body_joints import body_points, known_points
 from jaxpose.geometry.products import turned
 from jaxpose.geometry.rotations import axis_angle_from_matrix, nearest_turn
-from jaxpose.tasks.draw import check_num
 
 _EXACT = 0.002  # metres: markers are trusted no further than this, or the pose could not move between them
 _FAR = 0.25  # metres: only farther markers may be outliers, or every exact one would be at the first step

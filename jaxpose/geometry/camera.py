@@ -140,8 +140,10 @@ def check_intrinsics(intrinsics: np.ndarray, name: str = "intrinsics") -> np.nda
         raise ValueError(f"{name}: needed [..., 4] = fx, fy, cx, cy in pixels, got shape {array.shape}")
     if not np.isfinite(array).all():
         raise ValueError(f"{name}: fx, fy, cx, cy must be finite, got {array[~np.isfinite(array).all(-1)][:1]}")
-    if (array[..., :2] <= 0).any():
-        raise ValueError(f"{name}: focal lengths must be positive pixels, got a smallest of {array[..., :2].min()}")
+    if (array[..., :2] < 1e-3).any() or (abs(array) > MOST_PX).any():
+        raise ValueError(
+            f"{name}: focal lengths must be positive pixels, and all at most 1e7, got {array.min()} and {array.max()}"
+        )
     return array
 
 

@@ -99,6 +99,6 @@ def settle(
 
 def _per_joint(noise: float | Numbers, shape: tuple[int, ...]) -> Array | np.ndarray:
     level: Any = noise if traced(noise) else np.asarray(noise, np.float32)
-    check_shape("noise", level, (), shape[:1], shape, low=0)
+    check_shape("noise", level, (), shape[:1], shape)
     xp = jnp if traced(noise) else np
     return xp.broadcast_to(level[:, None] if level.ndim == 1 else level, shape)

@@ -32,7 +32,7 @@ from jaxpose.diffusion.regulariser import Schedule, Weight, regulariser, snr, tr
 from jaxpose.geometry.products import product
 from jaxpose.geometry.rotations import axis_angle_from_matrix, canonical_axis_angle, matrix_from_axis_angle
 from jaxpose.model import Model, Recalibration, able, needs, require
-from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num, draw_states
+from jaxpose.tasks.draw import ROWS_IN_FLIGHT, draw_states
 from jaxpose.tasks.refine import refined
 from jaxpose.tasks.rotations import check_body_pose, problem, to_state
 from jaxpose.tasks.samplers import stochastic
@@ -169,7 +169,6 @@ def complete_rotations(
     chunk:  poses computed at once.
     ValueError for wrong shapes, a known joint's value that is not finite, or a model of joint positions.
     """
-    check_num(num_hypotheses)
     joints, rows = model.spec.state_shape[0], len(body_pose)
     check_shape("body_pose", body_pose, ("N", joints, 3))
     check_shape("known", known, (joints,), (rows, joints))

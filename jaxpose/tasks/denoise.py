@@ -70,7 +70,7 @@ def denoise(
     level: Any = None
     if noise is not None:
         level = noise if traced(noise) else np.asarray(noise, np.float32)
-        check_shape("noise", level, (), (num,), low=0)
+        check_shape("noise", level, (), (num,))
         level = (jnp if traced(noise) else np).broadcast_to(level, (num,))
     if not traced(key, model, joints, level):
         joints, level = filled((joints, level), num, model.rows_for(num))

@@ -19,13 +19,14 @@ import numpy as np
 from jax.tree_util import Partial
 
 from jaxpose.base import Array, Condition, Key, Problem, Start
+from jaxpose.compiled import check_num
 from jaxpose.diffusion.mixture import Mixture, draw_component, fit_mixture, take_component
 from jaxpose.diffusion.sampling import in_slices
 from jaxpose.geometry.windows import tile
 from jaxpose.model import Model, needs
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.spaces.keypoints import HIDDEN_STD, keypoint_std
-from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num, draw_states
+from jaxpose.tasks.draw import ROWS_IN_FLIGHT, draw_states
 from jaxpose.tasks.samplers import Sampler, stochastic
 
 # deviations of a detection that is right and of one that is not, over that of both

@@ -27,7 +27,7 @@ from jaxpose.base import (
     ProjectFn,
     Start,
 )
-from jaxpose.compiled import check_shape, check_values, cut, size_for, traced
+from jaxpose.compiled import check_shape, check_values, checked, cut, size_for, traced
 from jaxpose.diffusion import SDE, prior_sample, sample
 from jaxpose.diffusion.sampling import in_chunks, in_slices, map_hypotheses
 from jaxpose.model import Model, Recalibration
@@ -43,6 +43,7 @@ _ROWS_OF_MANY = 1024
 STATIC = ("num", "sampler", "chunk", "return_path")  # arguments of `hypotheses` that are hashable values
 
 
+@checked
 def draw(
     key: Key,
     model: Model,
@@ -77,7 +78,6 @@ def drawn(
 
     pose: function of module level, called with key, model and `given`. how: as of `draw`.
     """
-    check_num(num)
     size = num if traced(key, model, given) else size_for(num)
     count = None if size == num else np.int32(num)
     result = _program(key, model, given, count, pose=pose, num=size, sampler=sampler or stochastic(), **how)
@@ -293,12 +293,6 @@ def _moments(samples: Array, count: Array | None, order: Callable[..., Array]) -
     # of the root 0, where the derivative of the square root is not finite
     first, second = jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1)), 0)
     return jnp.stack(mean, -1), covariance, first + (place - low) * (second - first)
-
-
-def check_num(num: int, name: str = "num_hypotheses") -> None:
-    """ValueError where a number of poses is below 1."""
-    if num < 1:
-        raise ValueError(f"{name}: needed at least 1, got {num}")
 
 
 def check_joints(model: Model, joints: Numbers, *, complete: str = "") -> None:

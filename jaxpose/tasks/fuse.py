@@ -14,11 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Camera, Hypotheses, Key, Numbers
+from jaxpose.compiled import check_values
 from jaxpose.geometry.axes import vertical
+from jaxpose.geometry.camera import check_pixels
 from jaxpose.model import Model, needs
 from jaxpose.tasks import observations, systematic
 from jaxpose.tasks.blocks import Block, Drawn, even, gather, result_of
-from jaxpose.tasks.draw import check_num, spread
+from jaxpose.tasks.draw import spread
 from jaxpose.tasks.methods import METHODS, Method
 from jaxpose.tasks.posterior import posterior
 from jaxpose.tasks.priors import Prior, fitted, prior_of
@@ -98,8 +100,8 @@ def fuse(
 
     The samples are relative to the root joint, and `root` is its place in the cameras' world.
     """
-    check_num(num_hypotheses)
     sure = np.ones(keypoints.shape[:3], np.float32) if confidence is None else np.asarray(confidence, np.float32)
+    check_values(check_pixels, keypoints, cameras.intrinsics)
     views = views_of(model, np.asarray(keypoints), sure, cameras, **assumed)
     how = method_of(method, steps, robust=robust)
     drawn = result_of(fusing(key, model, views, how, num_hypotheses=num_hypotheses))

@@ -4,10 +4,10 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from jaxpose.base import Array, Decoded, Key, Problem
-from jaxpose.compiled import merged
+from jaxpose.compiled import check_num, merged
 from jaxpose.model import Model, needs, null_condition
 from jaxpose.spaces.person import View, decode_pose
-from jaxpose.tasks.draw import check_num, draw, from_noise, with_path
+from jaxpose.tasks.draw import draw, from_noise, with_path
 from jaxpose.tasks.refine import refined
 from jaxpose.tasks.samplers import Sampler, stochastic
 

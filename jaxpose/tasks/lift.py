@@ -77,10 +77,12 @@ def lift(
     """
     check_detections(model, keypoints, confidence, camera)
     if height is not None:
-        check_shape("height", height, (), keypoints.shape[:1], low=0.3, high=3)
+        check_shape("height", height, (), keypoints.shape[:1])
     if past is not None:
         num, joints = keypoints.shape[:2]
         check_shape("past", past, (num_hypotheses, range(1, num + 1), joints, 3), note=" of hypotheses and rows")
+    if up is not None:
+        check_shape("up", up, (3,), (keypoints.shape[0], 3))
     if evidence is not None:
         check_shape("evidence", evidence, (*keypoints.shape[:2], "E"), note=" as keypoints")
     initial = Initial(keypoint_mixture, num_components, depth)
@@ -194,10 +196,10 @@ def check_detections(model: Model, keypoints: Numbers, confidence: Numbers | Non
     shape, num = ("N", len(model.skeleton.joints), 2), keypoints.shape[0]
     check_shape("keypoints", keypoints, shape, note=f" in the order of {model.skeleton.name}")
     if confidence is not None:
-        check_shape("confidence", confidence, keypoints.shape[:-1], note=" as keypoints", low=0, high=1)
+        check_shape("confidence", confidence, keypoints.shape[:-1], note=" as keypoints")
     check_shape("camera: intrinsics", camera.intrinsics, (4,), (num, 4))
     if camera.distortion is not None:
-        check_shape("camera: distortion", camera.distortion, (5,), (num, 5), low=-1e3, high=1e3)
+        check_shape("camera: distortion", camera.distortion, (5,), (num, 5))
     check_values(check_pixels, keypoints, camera.intrinsics)
 
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import ROW_AXIS, Array, Camera, Hypotheses, Key, Numbers
+from jaxpose.compiled import check_shape
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.windows import Windows, rows_of_people, tile, timeline
 from jaxpose.model import Model, needs
@@ -59,6 +60,8 @@ def lift_video(
     sure = np.ones(keypoints.shape[:2], np.float32) if confidence is None else np.asarray(confidence, np.float32)
     frame = np.arange(num) if frame is None else np.asarray(frame)
     person = np.zeros(num, np.int64) if person is None else np.asarray(person)
+    check_shape("frame", frame, (num,))
+    check_shape("person", person, (num,))
     seen = Seen(np.asarray(keypoints, np.float32), sure, camera, frame, person, fps, options.pop("evidence", None))
     drawn = result_of(lifting(key, model, seen, num_hypotheses=num_hypotheses, **options))
     if joined:

@@ -19,11 +19,10 @@ import jax
 import numpy as np
 
 from jaxpose.base import ROW_AXIS, Array, Camera, Hypotheses, Key
-from jaxpose.compiled import check_shape, filled
+from jaxpose.compiled import check_num, check_shape, filled
 from jaxpose.geometry.camera import check_pixels
 from jaxpose.model import DEFAULT_MODEL, Model, load
 from jaxpose.tasks.diffpose import rows_at_once
-from jaxpose.tasks.draw import check_num
 from jaxpose.tasks.lift import LEAST_JOINTS, lift
 from jaxpose.tasks.lift_video import lift_video
 from jaxpose.tasks.typicality import judged

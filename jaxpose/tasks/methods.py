@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxpose.base import Array, Condition, Key
+from jaxpose.compiled import check_num
 from jaxpose.diffusion import twisting
 from jaxpose.diffusion.guidance import replace
 from jaxpose.diffusion.minimise import minimise
@@ -21,7 +22,6 @@ from jaxpose.diffusion.regulariser import regulariser, summed, unit
 from jaxpose.diffusion.sde import time_at, time_grid
 from jaxpose.diffusion.smc import Chain, Particles, inpainting, noised_path, run, twisted
 from jaxpose.diffusion.twisting import Measurement, TwistFn, log_likelihood
-from jaxpose.tasks.draw import check_num
 from jaxpose.tasks.priors import Prior, drawn
 
 _NUM_FIRST = 20  # solver steps of the draws where dposer starts

@@ -12,10 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Camera, Hypotheses, Key, Numbers
-from jaxpose.compiled import check_shape, check_values
+from jaxpose.compiled import check_shape, check_values, checked
 from jaxpose.geometry.camera import check_pixels
 from jaxpose.model import Model, needs
-from jaxpose.tasks.draw import check_num
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.samplers import Sampler, stochastic
 
@@ -41,12 +40,12 @@ def start_motions(key: Key, model: Model, *, num_hypotheses: int = 20) -> Motion
 
     ValueError for a model that is not one of motions, or num_hypotheses < 1.
     """
-    check_num(num_hypotheses)
     window = (model.spec.network.window, len(model.skeleton.joints))
     samples = jnp.full((num_hypotheses, *window, 3), jnp.nan)
     return MotionStream(jnp.zeros((*window, 2)), jnp.zeros(window), samples, key, jnp.zeros((), jnp.int32))
 
 
+@checked
 def step_motions(
     model: Model,
     stream: MotionStream,
@@ -73,7 +72,7 @@ def step_motions(
     check_shape("keypoints", keypoints, (range(1, length), num_joints, 2))
     check_values(check_pixels, keypoints, camera.intrinsics)
     trust = jnp.ones(len(keypoints)) if confidence is None else confidence
-    check_shape("confidence", trust, np.shape(keypoints)[:2], note=" as keypoints", low=0, high=1)
+    check_shape("confidence", trust, np.shape(keypoints)[:2], note=" as keypoints")
     trust = jnp.asarray(trust, jnp.float32)
     options = {"camera": camera._replace(size=None), "height": height, "up": up}
     keypoints = jnp.asarray(keypoints, jnp.float32)

@@ -31,9 +31,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.compiled import as_pytree, check_shape, check_values
+from jaxpose.compiled import as_pytree, check_num, check_shape, check_values
 from jaxpose.diffusion.twisting import log_likelihood
-from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num
+from jaxpose.tasks.draw import ROWS_IN_FLIGHT
 from jaxpose.tasks.methods import Masked, Method, Operator, Seen, measurement_of, pseudo_inverse
 from jaxpose.tasks.priors import Prior, bound, starts
 

@@ -20,7 +20,7 @@ from jaxpose.diffusion.flow import decode as from_latent
 from jaxpose.diffusion.flow import encode as to_latent
 from jaxpose.diffusion.flow import interpolate
 from jaxpose.model import Model, needs, null_condition
-from jaxpose.tasks.draw import ROWS_IN_FLIGHT, check_num, draw_states, from_noise
+from jaxpose.tasks.draw import ROWS_IN_FLIGHT, draw_states, from_noise
 from jaxpose.tasks.refine import refined
 from jaxpose.tasks.samplers import Sampler, stochastic
 
@@ -71,7 +71,6 @@ def generate_rotations(
 
     sampler: of `tasks.samplers`. chunk: poses computed at once.
     """
-    check_num(num, "num")
     model = refined(model)
     size = num if traced(key, model) else size_for(num)
     return part(_generate(key, model, size, sampler or stochastic(), chunk), slice(num))

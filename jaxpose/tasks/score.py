@@ -28,13 +28,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Condition, Key, Numbers
-from jaxpose.compiled import filled, part, size_for, traced
+from jaxpose.compiled import check_num, filled, part, size_for, traced
 from jaxpose.diffusion import time_at, time_grid
 from jaxpose.diffusion.flow import log_likelihood, within
 from jaxpose.diffusion.sampling import in_slices
 from jaxpose.model import Model, needs, null_condition
 from jaxpose.spaces.person import View, encode_keypoints, encode_pose
-from jaxpose.tasks.draw import check_joints, check_num
+from jaxpose.tasks.draw import check_joints
 from jaxpose.tasks.rotations import check_body_pose, check_rotations
 
 LEVEL = 0.012  # sigma / alpha, in units of state; pose17's process begins at 0.0105, prior21's at 0.0001

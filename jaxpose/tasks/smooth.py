@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Hypotheses, Key, Numbers
+from jaxpose.compiled import checked
 from jaxpose.geometry.skeleton import H36M_17
 
 # Millimetres in 1/30 s, root mean square over the training subjects (CMU and HDM05, limbs straight), root-relative, of
@@ -33,6 +34,7 @@ WEIGHT = 0.01
 _FPS = 30.0
 
 
+@checked
 def smooth(key: Key, found: Hypotheses, seconds: Numbers, *, weight: float = WEIGHT) -> Hypotheses:
     """The hypotheses of one person's F frames as H motions: sample h is a motion, and the mean is of the motions.
 
@@ -49,8 +51,6 @@ def smooth(key: Key, found: Hypotheses, seconds: Numbers, *, weight: float = WEI
         raise ValueError(f"found: needed samples of {len(H36M_17.joints)} joints ({H36M_17.name}), got {joints}")
     if times.shape != (num,) or not (np.diff(times) > 0).all():
         raise ValueError(f"seconds: needed {num} rising times, one for each row, got {times.shape} of {times[:5]}")
-    if not weight >= 0:
-        raise ValueError(f"weight: needed a number >= 0, got {weight:g}")
     steps = jnp.asarray(np.diff(times) * _FPS, jnp.float32)
     index = draw_paths(key, found.samples, steps, weight)
 

@@ -20,14 +20,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxpose.base import Array, Camera, Condition, Hypotheses, Key, Numbers, PredictFn
-from jaxpose.compiled import check_shape, check_values
+from jaxpose.compiled import check_shape, check_values, checked
 from jaxpose.diffusion import heun, sample, time_grid
 from jaxpose.diffusion.sde import SDE, time_at
 from jaxpose.geometry.camera import check_pixels
 from jaxpose.model import Model, needs
 from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks.diffpose import Encoded, context_of, encoder_input, network_of, one_gaussian
-from jaxpose.tasks.draw import check_num, spread
+from jaxpose.tasks.draw import spread
 from jaxpose.tasks.lift import Sighting, placed
 from jaxpose.tasks.samplers import Run, probability_flow
 
@@ -62,7 +62,6 @@ def start_stream(key: Key, model: Model, *, num_hypotheses: int = 20) -> Stream:
     ValueError for a model that is not of DiffPose's paper profile, or num_hypotheses < 1.
     """
     network = network_of(model)
-    check_num(num_hypotheses)
     num_joints = len(model.skeleton.joints)
 
     def noise(h: Array) -> Array:
@@ -79,6 +78,7 @@ def start_stream(key: Key, model: Model, *, num_hypotheses: int = 20) -> Stream:
     return Stream(window, jnp.asarray(_NEVER, jnp.int32), start, jnp.zeros_like(start), last)
 
 
+@checked
 def step_stream(
     model: Model,
     stream: Stream,
@@ -108,7 +108,6 @@ def step_stream(
     ValueError for a shape that is not as above.
     """
     _check(model, stream, keypoints, confidence, camera)
-    check_num(num_steps, "num_steps")
     if not isinstance(warmth, jax.core.Tracer) and not 0 <= float(warmth) < 1:
         raise ValueError(f"warmth: needed a number in [0, 1), got {warmth}")
     trust = jnp.ones(len(keypoints)) if confidence is None else jnp.asarray(confidence, jnp.float32)
@@ -223,7 +222,7 @@ def _check(model: Model, stream: Stream, keypoints: Numbers, confidence: Numbers
     num = len(model.skeleton.joints)
     check_shape("keypoints", keypoints, (num, 2), note=f" of one person in the order of {model.skeleton.name}")
     if confidence is not None:
-        check_shape("confidence", confidence, (num,), note=" as keypoints", low=0, high=1)
+        check_shape("confidence", confidence, (num,), note=" as keypoints")
     check_shape("camera: intrinsics", camera.intrinsics, (4,))
     check_values(check_pixels, keypoints, camera.intrinsics)
     started = f" of {model.spec.name!r}; it was started with another model"

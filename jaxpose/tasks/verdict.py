@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Camera, Hypotheses, Numbers
-from jaxpose.compiled import check_shape
+from jaxpose.compiled import check_shape, checked
 from jaxpose.geometry.camera import project
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.sides import mirrored
@@ -54,6 +54,7 @@ class Summary(NamedTuple):
     radius_90: float
 
 
+@checked
 def summary(
     result: Hypotheses,
     *,

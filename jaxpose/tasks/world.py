@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpose.base import Numbers, brief
-from jaxpose.compiled import check_shape
+from jaxpose.compiled import check_shape, checked
 from jaxpose.geometry import gravity as grav
 from jaxpose.geometry.root_path import CONSTANT, contacts, smooth_root
 from jaxpose.geometry.skeleton import H36M_17, Skeleton
@@ -71,6 +71,7 @@ class _Person(NamedTuple):
     seconds: np.ndarray
 
 
+@checked
 def to_world(
     joints: Numbers,
     root: Numbers,
@@ -100,10 +101,10 @@ def to_world(
     check_shape("root", root, (num, 3), ("H", num, 3))
     if placed is not None and (gravity is not None or camera_height is not None):
         raise ValueError("gravity and camera_height: needed none where the camera's place is given")
-    if camera_height is not None and not camera_height > 0:
-        raise ValueError(f"camera_height: needed metres above 0, got {camera_height:g}")
     frame = np.arange(num) if frame is None else np.asarray(frame)
     person = np.zeros(num, int) if person is None else np.asarray(person)
+    check_shape("frame", frame, (num,))
+    check_shape("person", person, (num,))
     people = list(_people(joints, samples, frame, person, fps or _RATE, skeleton))
     placed = None if placed is None else (np.asarray(placed[0], float), np.asarray(placed[1], float))
     up, up_std, known, *notes = _up(people, None if gravity is None else np.asarray(gravity), placed)

@@ -129,7 +129,7 @@ def test_a_broken_file_is_left_out_and_named(root, tmp_path):
         path.write_bytes(b"")
     with pytest.raises(ValueError, match="none of 3 files gave a frame"):
         run(root, "valid", tmp_path / "none")
-    assert not (tmp_path / "none" / "valid.npz").exists()
+    assert not (tmp_path / "none").exists()
 
 
 def test_faults_are_named(root, tmp_path):
@@ -143,11 +143,18 @@ def test_faults_are_named(root, tmp_path):
         run(tmp_path / "nowhere", "test", tmp_path / "out")
     with pytest.raises(ValueError, match="fps must be more than 0"):
         run(root, "valid", tmp_path / "out", fps=0)
+    assert not (tmp_path / "out").exists()
     run(root, "train", tmp_path / "out")
     with pytest.raises(ValueError, match=r"train\.npz: exists already"):
         run(root, "train", tmp_path / "out")
     with pytest.raises(ValueError, match=r"no split 'test'; found \['train'\]"):
         load_rotations(tmp_path / "out", "test")
+    with np.load(tmp_path / "out" / "train.npz") as file:
+        arrays = dict(file)
+    arrays["body_pose"][0, 3, 1] = np.nan
+    np.savez(tmp_path / "out" / "train.npz", **arrays)
+    with pytest.raises(ValueError, match=r"train\.npz: body_pose holds NaN"):
+        load_rotations(tmp_path / "out", "train")
 
 
 def test_fragments_are_consecutive_and_the_rest_is_dropped():

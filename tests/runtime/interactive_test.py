@@ -82,7 +82,7 @@ def test_values_are_checked_at_each_call_as_by_the_task(model, first_is_wrong):
     if not first_is_wrong:
         complete(JOINTS[:1], noise=0.01)
     for _ in range(2):
-        with pytest.raises(ValueError, match="noise: needed finite numbers from 0 to inf, got"):
+        with pytest.raises(ValueError, match="noise: needed finite numbers from 0"):
             complete(JOINTS[:1], noise=-0.01)
     complete(JOINTS[:1], noise=0.01)
 

@@ -104,7 +104,7 @@ def test_bad_input_is_told(model, observed):
         denoise(key, model, observed.at[1, 4].set(jnp.nan), noise=0.1)
     with pytest.raises(ValueError, match=r"noise: needed a number or \[3\], got \[2\]"):
         denoise(key, model, observed, noise=jnp.ones(2))
-    with pytest.raises(ValueError, match="noise: needed finite numbers from 0 to inf"):
+    with pytest.raises(ValueError, match="noise: needed finite numbers from 0"):
         denoise(key, model, observed, noise=-0.1)
     with pytest.raises(ValueError, match=r"needed \[N, 17, 3\]"):
         denoise(key, model, observed[:, :5], noise=0.1)

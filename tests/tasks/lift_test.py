@@ -45,7 +45,7 @@ def run(model, clip, num=8, **changes):
         camera=Camera(inputs["intrinsics"]),
         num_hypotheses=num,
         sampler=stochastic(STEPS),
-        **{k: v for k, v in changes.items() if k in ("height", "chunk")},
+        **{k: v for k, v in changes.items() if k in ("height", "chunk", "up", "past")},
     )
 
 
@@ -130,8 +130,18 @@ def test_height_sets_the_scale_and_with_it_the_distance(model, clip, lifted):
         ({"keypoints": jnp.zeros((6, 17, 2), jnp.bfloat16)}, "keypoints: needed float32 .* got bfloat16"),
         ({"keypoints": np.ones((6, 17, 2), ">f4")}, "keypoints: .* another order of bytes"),
         ({"keypoints": np.random.default_rng(0).uniform(size=(6, 17, 2))}, "keypoints: .* normalised, needed pixels"),
-        ({"keypoints": jnp.full((6, 17, 2), 3e38)}, "keypoints: a coordinate of 3e.38; needed pixels"),
+        ({"keypoints": jnp.full((6, 17, 2), 3e38)}, "keypoints: needed finite numbers from -1e.07 to 1e.07, got 3e.38"),
         ({"intrinsics": jnp.array([0.0, 1000, 500, 500])}, "focal lengths must be positive"),
+        ({"num": 10**12}, "num_hypotheses: needed a whole number of at most 100,000,000, got 1000000000000"),
+        ({"num": 1.5}, "num_hypotheses: needed a whole number"),
+        ({"num": True}, "num_hypotheses: needed a whole number"),
+        ({"chunk": -5}, "chunk: needed at least 1, got -5"),
+        ({"intrinsics": jnp.array([1000.0, 1000, 1e30, 500])}, "camera: intrinsics: needed finite numbers"),
+        ({"intrinsics": jnp.array([1e-30, 1000, 500, 500])}, "focal lengths must be positive"),
+        ({"up": np.zeros(3)}, "up: needed a direction"),
+        ({"up": np.full(3, np.nan)}, "up: needed finite numbers"),
+        ({"up": np.array([0, -1, 0], ">f4")}, "up: .* another order of bytes"),
+        ({"past": np.full((4, 1, 17, 3), 1e30, np.float32)}, "past: needed finite numbers"),
         ({"height": -1.0}, "height: needed finite numbers from 0.3 to 3, got -1"),
     ],
 )

@@ -163,7 +163,7 @@ def test_bad_arguments_are_named():
     for message, change in {
         "gravity: needed three numbers, not all 0": {"gravity": np.zeros(3)},
         "gravity: needed three numbers": {"gravity": np.array([0, np.nan, 1])},
-        "camera_height: needed metres above 0, got -1": {"camera_height": -1.0},
+        "camera_height: needed finite numbers from 0.001 to": {"camera_height": -1.0},
         "needed none where the camera's place is given": {"placed": (np.eye(3), np.ones(3)), "camera_height": 1.0},
         "person 0 is twice in one frame": {"frame": np.array([0, 1, 1, 2])},
         r"joints: needed \[N, 22, 3\]": {"skeleton": SMPL_22},

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 
 from jaxpose.app.commands import file_options
 from jaxpose.app.commands import values as v
-from jaxpose.app.commands.values import metavar, text, within
+from jaxpose.app.commands.values import metavar, text, whole, within
 
 Aggregate = Literal["reprojection", "likelihood", "mean", "median", "geometric_median", "medoid", "mode", "pose_mode"]
 Points = Annotated[
@@ -92,7 +92,7 @@ class Live:
     )
     dtype: v.DType = "float32"
     precision: v.Precision = "default"
-    latency: Annotated[int | None, metavar("F"), within(0, 1000, "a number of frames")] = None
+    latency: Annotated[int | None, metavar("F"), whole(0, 1000, "a number of frames")] = None
     """frames that one waits for; of models of motions (4)"""
     num_hypotheses: Annotated[v.Hypotheses, text("3D poses of a person (20)")] = 20
     samples: Annotated[bool, text("write all of them, not the mean alone")] = False
@@ -313,7 +313,7 @@ class Interpolate:
     _: KW_ONLY
     frame_a: Annotated[v.Frame, text("which frame of A (0); -1 is the last")] = 0
     frame_b: Annotated[v.Frame, text("which frame of B (0)")] = 0
-    num: Annotated[int, metavar("N"), within(2, 100_000, "a number of poses"), text("both ends included (60)")] = 60
+    num: Annotated[int, metavar("N"), whole(2, 100_000, "a number of poses"), text("both ends included (60)")] = 60
     fps: Annotated[float, metavar("N"), within(0, 1000, "frames per second", above=True)] = 30.0
     """frames per second of the result (30)"""
     output: v.FitOutput
@@ -334,7 +334,7 @@ class View:
     precision: v.Precision = "default"
     num_hypotheses: Annotated[v.Hypotheses, text("3D poses of an answer (40)")] = 40
     host: Annotated[str, text("where to listen (127.0.0.1, this machine alone)")] = "127.0.0.1"
-    port: Annotated[int, metavar("N"), within(1, 65535, "a port"), text("(8080)")] = 8080
+    port: Annotated[int, metavar("N"), whole(1, 65535, "a port"), text("(8080)")] = 8080
     seed: v.Seed = 0
 
 

@@ -13,6 +13,7 @@ import glob
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from importlib.metadata import version
+from os.path import realpath
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from jaxpose.app.commands.blocks import Spent
 from jaxpose.app.commands.models import load_body
 from jaxpose.app.commands.options import Score
 from jaxpose.app.commands.pictures import Bodies, Picture
-from jaxpose.app.commands.values import Output, Sampling
+from jaxpose.app.commands.values import CalibrationFile, Output, Sampling, refuse
 from jaxpose.base import ROW_AXIS
 from jaxpose.files import ASSETS, as_json, write_json, write_npz
 from jaxpose.geometry.body import Body
@@ -75,6 +76,9 @@ def command(name: str, default: str = "{}") -> Callable[[Work], Callable[[Any], 
         @functools.wraps(work)
         def run(options: Any) -> Iterator[str]:
             options = _of_bundled(options)
+            for group in vars(options).values():
+                if isinstance(group, CalibrationFile) and group.calibration is None:
+                    refuse(group, "means nothing without --calibration", "calibration_unit")
             output, given = getattr(options, "output", options), getattr(options, "input", ())
             sources = (options.first, options.second) if hasattr(options, "first") else given
             sources = sources if isinstance(sources, tuple) else (sources,)
@@ -115,7 +119,7 @@ def _result(output: Output | Score, command: str, default: str, *sources: Path) 
         raise ValueError(f"--name: got {name[:50]!r}; needed printable characters, at most {_LONGEST} bytes of them")
     if taken := [path for path in out.glob(f"{glob.escape(name)}*") if not path.is_file() and path.suffix in _FILES]:
         raise ValueError(f"--out: {taken[0]} is no file, and would be in the way; needed another --out or --name")
-    if any((out / f"{name}{suffix}").resolve() == path.resolve() for path in sources for suffix in _WRITTEN):
+    if any(realpath(out / f"{name}{suffix}") == realpath(path) for path in sources for suffix in _WRITTEN):
         raise ValueError(f"--out: {name} in {out} is an input and would be overwritten; needed another --out or --name")
     before = _command_of(out / f"{name}.json")
     if before not in (None, (command, _paths(sources))):

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,8 +30,8 @@ def text(help: str) -> Parameter:
     return Parameter(help=help)
 
 
-def within(low: float, high: float, what: str, *, above: bool = False) -> Parameter:
-    """A number from `low` (or `above` it) to `high`; what: its unit in words, for the error."""
+def within(low: float, high: float, what: str, *, above: bool = False, convert: Any = None) -> Parameter:
+    """A number from `low` (or `above` it) to `high`; what: its unit in words, for the error. convert: from its text."""
 
     def check(_: Any, value: float | None) -> None:
         if value is not None and (not low <= value <= high or (above and value == low)):
@@ -38,7 +39,19 @@ def within(low: float, high: float, what: str, *, above: bool = False) -> Parame
                 f"needed {what} {'above' if above else 'from'} {_said(low)} to {_said(high)}, got {_said(value)}"
             )
 
-    return Parameter(validator=check)
+    return Parameter(validator=check, converter=convert)
+
+
+def _whole(_: Any, tokens: Sequence[Token]) -> int:
+    """A whole number; the parser's own would round 1.5."""
+    text = tokens[0].value
+    try:
+        return int(text, 16 if text.lower().lstrip("+-").startswith("0x") else 10)
+    except ValueError:
+        raise ValueError(f"needed a whole number, got {text[:40]!r}") from None
+
+
+whole = partial(within, convert=_whole)
 
 
 def _said(value: float) -> str:
@@ -132,16 +145,16 @@ def _try(folder: Path) -> None:
         raise ValueError(f"nothing can be written to {folder}: {error.strerror}") from None
 
 
-Count = Annotated[int, within(1, 1_000_000, "a whole number")]
-NumPoses = Annotated[int, metavar("N"), within(1, 10_000_000, "a number of poses")]
+Count = Annotated[int, whole(1, 1_000_000, "a whole number")]
+NumPoses = Annotated[int, metavar("N"), whole(1, 10_000_000, "a number of poses")]
 Hypotheses = Annotated[Count, metavar("H"), Parameter(name="--hypotheses")]
-Components = Annotated[int, within(1, 1000, "a number of Gaussians")]
+Components = Annotated[int, whole(1, 1000, "a number of Gaussians")]
 Steps = Annotated[
-    int | None, metavar("T"), within(1, 10_000, "a number of steps"), text("solver steps (what validation chose)")
+    int | None, metavar("T"), whole(1, 10_000, "a number of steps"), text("solver steps (what validation chose)")
 ]
 # Of jax.random.key without double precision: larger ones would be taken modulo 2^32.
-Seed = Annotated[int, within(0, 2**32 - 1, "a whole number"), text("random seed (0)")]
-Frame = Annotated[int, metavar("F"), within(-(10**9), 10**9, "the number of a frame")]
+Seed = Annotated[int, whole(0, 2**32 - 1, "a whole number"), text("random seed (0)")]
+Frame = Annotated[int, metavar("F"), whole(-(10**9), 10**9, "the number of a frame")]
 Names = Annotated[tuple[str, ...], Parameter(converter=_names, n_tokens=1, accepts_keys=False)]
 Pinhole = Annotated[tuple[float, float, float, float], _numbers(4, "fx,fy,cx,cy in pixels, at most 1e7 each", _pinhole)]
 Direction = Annotated[

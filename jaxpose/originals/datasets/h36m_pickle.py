@@ -42,6 +42,8 @@ def prepare_pickles(poses_pkl: FilePath, detections_pkl: FilePath | None, split:
     are the true projections. ValueError names file, frame and key of what is wrong.
     """
     target, poses = check_new(out), Path(poses_pkl)
+    if split not in ("train", "test"):
+        raise ValueError(f"split: got {split!r}, must be one of train, test")
     sources = [poses] if detections_pkl is None else [poses, Path(detections_pkl)]
     for path in sources:
         if not path.is_file():

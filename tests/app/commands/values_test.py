@@ -48,7 +48,11 @@ def test_the_numbers_of_all_commands_are_found():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--hypotheses", "3e9"], 'unable to convert "3e9" into int'),
+        (["--hypotheses", "3e9"], "--hypotheses: needed a whole number, got '3e9'"),
+        (["--hypotheses", "1.5"], "--hypotheses: needed a whole number, got '1.5'"),
+        (["--seed", "1.0"], "--seed: needed a whole number, got '1.0'"),
+        (["--steps", "2.5"], "--steps: needed a whole number, got '2.5'"),
+        (["--calibration-unit", "mm"], "--calibration-unit: means nothing without --calibration"),
         (["--image-size", "0,100"], "--image-size: needed WIDTH,HEIGHT in whole pixels, 1 to 1,000,000"),
         (["--image-size", "1e999,5"], "--image-size: needed WIDTH,HEIGHT"),
         (["--camera", "1e30,1e30,1,1"], "--camera: needed fx,fy,cx,cy in pixels, at most 1e7"),
@@ -60,6 +64,13 @@ def test_numbers_in_lists_are_checked_too(arguments, said, capsys, tmp_path):
     found = called(capsys, cli.main, "lift", "x.json", "--out", str(tmp_path), *arguments)
     assert found[0] == 2
     assert said in found[1]
+
+
+def test_a_loop_of_links_is_no_file(capsys, tmp_path):
+    (tmp_path / "a.npz").symlink_to(tmp_path / "a.npz")
+    code, line = called(capsys, cli.main, "lift", str(tmp_path / "a.npz"), "--out", str(tmp_path / "out"))
+    assert code == 2
+    assert "a.npz: " in line
 
 
 def places(folder):

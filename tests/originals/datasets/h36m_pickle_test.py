@@ -159,6 +159,8 @@ def test_a_bad_frame_is_named(tmp_path, change, message):
     with pytest.raises(ValueError, match=message) as error:
         list(prepare_pickles(poses, None, "train", tmp_path / "out"))
     assert str(error.value).startswith(str(poses))
+    with pytest.raises(ValueError, match="split: got 'val', must be one of train, test"):
+        list(prepare_pickles(poses, None, "val", tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
