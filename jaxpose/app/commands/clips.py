@@ -15,8 +15,8 @@ from jaxpose.app.detect.frames import Clip, check, frames, holds_frames
 from jaxpose.app.detect.rtmpose import rtmpose
 from jaxpose.app.viz.flat import film_of
 
-_PAIR = "blazepose"  # full and lite together
-_BLAZEPOSE = (_PAIR, *(f"blazepose-{size}" for size in weights.SIZES))
+_PAIR = "blazepose-full+lite"
+_BLAZEPOSE = (*(f"blazepose-{size}" for size in weights.SIZES), _PAIR)
 
 
 def keypoints_of(path: Path, given: VideoFile, out: Path, name: str) -> Generator[str, None, Path]:

@@ -31,14 +31,15 @@ def test_a_video_becomes_a_file_of_keypoints_below_out(tmp_path, monkeypatch):
     assert fetched == [1]
 
 
-def test_two_networks_are_the_default_and_full_stands_alone_without_the_other(tmp_path, monkeypatch):
+def test_of_two_networks_full_stands_alone_without_the_other(tmp_path, monkeypatch):
     kept = {size: weights.Weights(f"blazepose-{size}", Path("a"), Path(size)) for size in ("full", "lite")}
     monkeypatch.setattr(weights, "cached", kept.get)
     monkeypatch.setattr(clips, "blazepose", lambda networks, second, people: (networks, second))
-    assert drained(clips.detector(VideoFile())) == ((kept["full"], kept["lite"]), [])
-    assert drained(clips.detector(VideoFile(detector="blazepose-full"))) == ((kept["full"], None), [])
+    pair = VideoFile(detector="blazepose-full+lite")
+    assert drained(clips.detector(pair)) == ((kept["full"], kept["lite"]), [])
+    assert drained(clips.detector(VideoFile())) == ((kept["full"], None), [])
     del kept["lite"]
-    pair, lines = drained(clips.detector(VideoFile()))
+    pair, lines = drained(clips.detector(pair))
     assert pair[1] is None
     assert "lite is not here" in lines[0]
 
@@ -62,9 +63,9 @@ def test_keypoint_files_pass_and_refuse_flags_of_videos(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (VideoFile(detector="openpose"), "--detector: 'openpose'; must be one of blazepose, blazepose-lite"),
+        (VideoFile(detector="openpose"), "--detector: 'openpose'; must be one of blazepose-lite"),
         (VideoFile(detector="rtmpose"), "--weights: rtmpose needs its network"),
-        (VideoFile(weights=Path("a.onnx")), "--weights: means nothing to blazepose, whose"),
+        (VideoFile(weights=Path("a.onnx")), "--weights: means nothing to blazepose-full, whose"),
         (VideoFile(begin=3.0, end=2.0), "--end: 2 s is not after --begin 3 s"),
     ],
 )
