@@ -83,7 +83,7 @@ class _Endless(io.BytesIO):
         io.BytesIO(b"<html>"),
         _Endless(),
     ],
-    ids=repr,
+    ids=("IncompleteRead", "BadStatusLine", "LineTooLong", "reset", "no package", "endless"),
 )
 def test_a_registry_that_misbehaves_is_asked_three_times(answer, monkeypatch):
     asked = []
