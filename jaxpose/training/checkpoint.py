@@ -9,11 +9,14 @@ killed therefore has no hashes, and is none; one whose files differ from its has
 whole one before it counts, so at least two are kept. All processes of a run call `save` and `restore_latest`.
 """
 
+import contextlib
 import hashlib
 import json
+import logging
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,6 +47,7 @@ def save(workdir: str | Path, state: TrainState, meta: Mapping[str, Any]) -> Non
     step, folder = int(state.step), _directory(workdir)
     if step in steps(workdir) and _agreed_fault(folder / str(step)) is None:
         return
+    _check_space(folder, state, step)
     items = ocp.args.Composite(
         state=ocp.args.StandardSave(_flatten(state)), meta=ocp.args.JsonSave({**meta, "format": FORMAT, "step": step})
     )
@@ -51,7 +55,7 @@ def save(workdir: str | Path, state: TrainState, meta: Mapping[str, Any]) -> Non
         max_to_keep=_KEPT, enable_async_checkpointing=False, cleanup_tmp_directories=True
     )
     try:
-        with ocp.CheckpointManager(folder, options=options) as manager:
+        with _unlogged("absl", "asyncio"), ocp.CheckpointManager(folder, options=options) as manager:
             for other in manager.all_steps():
                 if other >= step:
                     manager.delete(other)
@@ -62,6 +66,31 @@ def save(workdir: str | Path, state: TrainState, meta: Mapping[str, Any]) -> Non
         why = processes.first_line(error)
         raise OSError(f"{folder / str(step)}: the checkpoint could not be written ({why})") from error
     processes.meet("saved")
+
+
+def _check_space(folder: Any, state: TrainState, step: int) -> None:
+    """OSError where a local disk has less room than the state takes."""
+    where = next((path for path in (folder, *folder.parents) if path.is_dir()), None)
+    needed = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state) if not is_key(leaf))
+    free = needed if where is None or "://" in str(folder) else shutil.disk_usage(where).free
+    if processes.agreed(free) < needed:
+        raise OSError(
+            f"{folder / str(step)}: the checkpoint could not be written (it takes {needed:,} bytes, {free:,} are free)"
+        )
+
+
+@contextlib.contextmanager
+def _unlogged(*names: str) -> Iterator[None]:
+    """Loggers below critical off: each of orbax's threads logs the error that is raised, with its traceback."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def steps(workdir: str | Path) -> list[int]:

@@ -4,6 +4,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -160,7 +161,17 @@ def test_a_first_save_that_was_killed_is_begun_anew(tmp_path, trained):
     assert checkpoint.restore_latest(tmp_path, like=trained) is None
 
 
-def test_a_full_disk_is_one_line_and_the_last_good_one_stays(tmp_path, trained):
+def test_too_little_room_is_said_before_anything_is_written(tmp_path, trained, monkeypatch):
+    big = trained.replace(params={"w": jnp.zeros(200_000)})
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=700_000))
+    with pytest.raises(
+        OSError, match=r"could not be written \(it takes [\d,]+ bytes, 700,000 are free"
+    ):
+        checkpoint.save(tmp_path, at_step(big, 2), {})
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_a_full_disk_is_one_line_and_the_last_good_one_stays(tmp_path, trained, caplog):
     big = trained.replace(params={"w": jnp.asarray(np.random.default_rng(0).random(200_000))})
     checkpoint.save(tmp_path, at_step(big, 1), {})
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -171,6 +182,7 @@ def test_a_full_disk_is_one_line_and_the_last_good_one_stays(tmp_path, trained):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "\n" not in str(error.value)
+    assert not [record for record in caplog.records if record.name in ("absl", "asyncio")]
     assert checkpoint.steps(tmp_path) == [1]
     same(checkpoint.restore_latest(tmp_path, like=big)[0], at_step(big, 1))
     checkpoint.save(tmp_path, at_step(big, 2), {})
