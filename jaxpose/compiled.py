@@ -139,7 +139,7 @@ def check_arguments(given: Mapping[str, Any], of: str = "") -> None:
     Shapes are the function's own. Values inside of jit are not checked. of: prefix of the names, of a camera's fields.
     """
     for name, value in given.items():
-        if value is None:
+        if value is None or callable(value):  # a weight may be a function of time
             continue
         if isinstance(value, Camera):
             check_arguments(value._asdict(), f"{name}: ")

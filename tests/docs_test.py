@@ -108,7 +108,11 @@ def config_of(arguments: list[str]) -> str:
     from experiments.options import config_file
 
     names = [a.removeprefix("--config=").partition(":")[0] for a in arguments if a.startswith("--config=")]
-    return "".join((ROOT / config_file(name)).read_text() for name in names)
+    texts = [(ROOT / config_file(name)).read_text() for name in names]
+    for text in texts:  # a config that has the entries of another
+        others = re.findall(r"^from experiments\.models\.(\w+) import config", text, re.MULTILINE)
+        texts += [(ROOT / config_file(name)).read_text() for name in others]
+    return "".join(texts)
 
 
 def check_evaluator(arguments: list[str]) -> None:

@@ -164,9 +164,7 @@ def test_a_first_save_that_was_killed_is_begun_anew(tmp_path, trained):
 def test_too_little_room_is_said_before_anything_is_written(tmp_path, trained, monkeypatch):
     big = trained.replace(params={"w": jnp.zeros(200_000)})
     monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=700_000))
-    with pytest.raises(
-        OSError, match=r"could not be written \(it takes [\d,]+ bytes, 700,000 are free"
-    ):
+    with pytest.raises(OSError, match=r"could not be written \(it takes [\d,]+ bytes, 700,000 are free"):
         checkpoint.save(tmp_path, at_step(big, 2), {})
     assert not list(tmp_path.rglob("*"))
 
