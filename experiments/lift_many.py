@@ -8,6 +8,7 @@ to a row wherever it is lifted. docs/many_clips.md has the columns, and the line
 """
 
 import dataclasses
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,15 @@ def main(options: Options) -> None:
     rows = rows_of(paths, jaxpose.load(options.model).skeleton, out / "keypoints", options.skeleton)
     how: Row = {"workers": options.workers, "batch": options.batch, "gpus": options.gpus, "samples": options.samples}
     poses = out / "poses" / f"{options.part:05}"  # a job that is started again begins its part anew
+    unfinished = out / f"unfinished-{options.part:05}"
     try:
-        lifted(rows, **how, **settings).write_parquet(str(poses), mode=SaveMode.OVERWRITE)
+        lifted(rows, **how, **settings).write_parquet(str(unfinished), mode=SaveMode.OVERWRITE)
     except ray.exceptions.RayTaskError as error:  # its own text is a worker's whole trace
+        shutil.rmtree(unfinished, ignore_errors=True)
         raise ValueError(str(error.cause).splitlines()[0]) from error
+    shutil.rmtree(poses, ignore_errors=True)
+    poses.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.rename(poses)
     print(f"wrote {poses}")
 
 

@@ -5,8 +5,8 @@ two people  two cameras; the truth is the triangulation of the same readings: th
             hidden, those along it are not
 rendered    the split val of --rendered: other people and bodies than training has; the truth is exact
 
-Rows: exact 2D of the joints that full sees, each detector, and "told": with the evidence, how far apart full and lite
-read a joint. The limbs count, about the middle of the hips.
+Rows: exact 2D of the joints that full sees, each detector, and "told": with how far apart full and lite read a joint
+as evidence. The limbs count, about the middle of the hips.
 """
 
 import functools
@@ -50,7 +50,7 @@ _PLANE = jnp.asarray(groups.PINHOLE)
 
 
 def detected(model: released.Model, options: Options) -> Iterator[tuple[str, Drawn]]:
-    """Each set by what is told of it."""
+    """Hypotheses of each set and detector, by the name of their row."""
     makers = {"walker": walker, "two people": two_people, "rendered": rendered}
     for name, make in makers.items():
         if (name == "rendered" and not Path(options.rendered).is_dir()) or not options.wants(name):
@@ -77,7 +77,7 @@ def _drawn(
     confidence: jax.Array,
     is_told: bool = False,
 ) -> Drawn:
-    """Hypotheses of some keypoints [N, 17, 2] on the plane, about the root; the limbs count."""
+    """Hypotheses of keypoints xy [N, 17, 2] on the plane, about the root; figures are of the limbs."""
     key, evidence = jax.random.key(options.seed), seen.evidence if is_told else None
     how: dict[str, Any] = {"camera": Camera(_PLANE), "num_hypotheses": options.hypotheses, "evidence": evidence}
     result = lift(key, model, xy, confidence, **how)

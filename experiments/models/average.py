@@ -2,9 +2,9 @@
 
     python -m experiments.models.average --model=pose17 --other=runs/pose17.safetensors --out=runs/mean.safetensors
 
-A model that was trained on from another lies in the same valley of the loss: on data that neither training has, the
-mean is often better than both (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022). Where one has the
-wider context, the other has rows of zeros there. Recalibration and typicality are left out.
+Where one was trained from the other, the mean is often better than both on data that neither training has (Wortsman et
+al., "Robust fine-tuning of zero-shot models", CVPR 2022). Where one has the wider context, the other has rows of zeros
+there. Recalibration and typicality are left out.
 """
 
 import dataclasses
@@ -30,7 +30,9 @@ class Options:
 def averaged(model: released.Model, other: released.Model, share: float) -> released.Model:
     """(1 - share) times the weights of `model` plus `share` times those of `other`; ValueError for other networks."""
     if model.spec.network != other.spec.network or model.spec.context > other.spec.context:
-        raise ValueError(f"--other: {other.spec.name} must be of the network of {model.spec.name}, and told as much")
+        raise ValueError(
+            f"--other: {other.spec.name} must be of the network of {model.spec.name}, with at least its context"
+        )
     first = widened(model.params, other.spec)
     params = jax.tree.map(lambda a, b: a + share * (b - a), first, other.params)
     return dataclasses.replace(other, params=params, recalibration={}, typicality=other.typicality[:0])

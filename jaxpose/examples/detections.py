@@ -21,8 +21,8 @@ class Detections(NamedTuple):
     """N bodies before a camera, each read by R detectors; joints of H36M_17.
 
     xy: [N, R, 17, 2] on the plane z = 1. confidence: [N, R, 17] in [0, 1], 0: not seen. evidence: [N, 17, E] on that
-    plane, as of `lift`, alike for all detectors; NaN: not known. x_cam: [N, 17, 3] metres, camera axes. up_cam: [N, 3]
-    the world's upward direction, camera axes.
+    plane, as of `lift`, the same for all detectors; NaN: not known. x_cam: [N, 17, 3] metres, camera axes. up_cam:
+    [N, 3] the world's upward direction, camera axes.
     """
 
     xy: Array

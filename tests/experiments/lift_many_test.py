@@ -103,6 +103,8 @@ def test_wrong_folders_and_rows_are_named(tmp_path, settings, batch):
     np.savez(tmp_path / "few.npz", keypoints=batch["keypoints"][:2], confidence=np.zeros((2, 17)))
     with pytest.raises(ValueError, match=r"few.npz: no detection has 4 visible joints"):
         lift_many.main(lift_many.Options(**options))
+    assert not list((tmp_path / "out").rglob("*.parquet"))
+    assert not (tmp_path / "out" / "poses").exists(), "nothing half-written"
     (tmp_path / "table.parquet").touch()
     with pytest.raises(ValueError, match="has tables and other files"):
         lift_many.main(lift_many.Options(**options))

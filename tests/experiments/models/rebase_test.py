@@ -54,5 +54,5 @@ def test_the_mean_of_weights_lies_between_and_is_as_wide_as_the_other(fast):
     expected = jax.tree.map(lambda w: w + 0.25, widened(fast.params, spec))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), mean.params, expected)
     assert mean.typicality.size == 0
-    with pytest.raises(ValueError, match="must be of the network of pose17_fast, and told as much"):
+    with pytest.raises(ValueError, match="must be of the network of pose17_fast, with at least its context"):
         averaged(other, fast, 0.25)
