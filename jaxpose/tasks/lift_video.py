@@ -116,7 +116,7 @@ def lifting(
         track, how = block.track, options | {"return_path": return_path}
         rows = block.rows if track is None else track.rows
         xy, confidence, camera = seen.observed(rows)
-        how["evidence"] = None if seen.evidence is None else jnp.asarray(seen.evidence)[rows]
+        how["evidence"] = None if seen.evidence is None else np.asarray(seen.evidence)[rows]
         if track is not None:
             past = before[:, -track.held :] if track.held else None
             result = lift(key, model, xy, confidence * track.seen[:, None], camera=camera, past=past, **how)

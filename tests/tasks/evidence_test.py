@@ -12,6 +12,7 @@ from jaxpose.model import Model, Spec
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.person import Statistics, encode_track, tell_evidence, tell_past, tell_vertical
 from jaxpose.tasks.lift import lift, problem
+from jaxpose.tasks.lift_video import lift_video
 
 CAMERA = Camera(jnp.array([1000.0, 1000.0, 500.0, 500.0]))
 PIXELS = jnp.asarray(np.random.default_rng(0).uniform(300, 700, (3, 17, 2)), jnp.float32)
@@ -97,3 +98,18 @@ def test_a_wider_network_of_windows_puts_out_the_same():
     known = tell_past(both, view, PIXELS @ jnp.ones((2, 3)), jnp.array([True, False, False])).context
     assert not known[0, 23:].any(), "an exact pose has no evidence of keypoints"
     np.testing.assert_array_equal(known[1:], both.context[1:])
+
+
+def test_evidence_of_a_person_changes_that_person_s_motion_alone():
+    """Rows of two people in turn: a track takes the evidence of its own rows."""
+    model = make(40, num_frames=4, frame_width=8, frame_layers=1, num_heads=2)
+    pixels, apart = (np.concatenate([np.asarray(x)] * 4) for x in (PIXELS, APART))
+    frame, person = np.arange(12) // 2, np.arange(12) % 2
+
+    def samples(evidence):
+        clip = {"camera": CAMERA, "frame": frame, "person": person, "fps": 30.0, "evidence": evidence}
+        return np.asarray(lift_video(jax.random.key(0), model, pixels, num_hypotheses=2, **clip).samples)
+
+    moved = np.abs(samples(apart) - samples(np.where(person[:, None, None] == 1, 0, apart))).max((0, 2, 3))
+    assert (moved[person == 1] > 1e-5).all()
+    np.testing.assert_array_equal(moved[person == 0], 0)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from jaxpose.app.commands import detections
 from jaxpose.app.commands.detections import read_detections
 from jaxpose.app.commands.values import KeypointFile
 from jaxpose.files import write_npz
@@ -40,3 +41,15 @@ def test_a_file_without_evidence_has_none_and_of_another_shape_is_refused(tmp_pa
     with np.load(path) as z:
         write_npz(path, {name: z[name] for name in z if name != "evidence"})
     assert read_detections(path, H36M_17, KeypointFile()).seen.evidence is None
+
+
+def test_evidence_is_exchanged_with_the_sides(tmp_path, monkeypatch):
+    evidence = np.tile(np.arange(33.0), (3, 1))[..., None]
+    monkeypatch.setattr(detections, "exchanged", lambda *_, **__: np.array([False, True, False]))
+    path = write(tmp_path / "a.npz", evidence)
+    with np.load(path) as z:
+        write_npz(path, {**z, "person": np.zeros(3, int), "frame": np.arange(3), "fps": np.array(30.0)})
+    data = read_detections(path, H36M_17, KeypointFile(), video=True)
+    knee = data.seen.evidence[:, TO["left_knee"], 0]
+    right = MEDIAPIPE_33.joints.index("right_knee")
+    np.testing.assert_array_equal(knee, [AT["left_knee"], right, AT["left_knee"]])
