@@ -1,8 +1,9 @@
 """Rendered clips read by BlazePose's networks, as shards.
 
-A network follows its own reading over a clip as `jaxpose lift` does (app/detect/blazepose.py): the first crop is the
-finder's that is nearest to the person, or one about the truth where the finder has none; the next one follows from the
-reading. A reading whose flag says that nobody is there (presence < 1/2) is kept, and the finder is asked again.
+All networks see the crop that full's reading follows over a clip, as with `jaxpose lift --detector
+blazepose-full+lite` (app/detect/blazepose.py): the first crop is the finder's that is nearest to the person, or one
+about the truth where the finder has none; the next one follows from the reading. A reading whose flag says that nobody
+is there (presence < 1/2) is kept, and the finder is asked again.
 """
 
 import time
@@ -48,7 +49,6 @@ class Reader:
 
     def read(self, clip: scenes.Clip, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Readings `NETWORK.FIELD` [F, ...] of a clip; NaN where a network was not run."""
-        first = first_region(self.find, clip, 0, rng)
         sizes = ["lite", "full"] + ["heavy"] * bool(rng.random() < _HEAVY)
         mirrored = rng.random() < _MIRRORED
         num, of = len(clip.images), [(name, field) for name in NETWORKS for field in FIELDS.items()]
@@ -56,19 +56,19 @@ class Reader:
             f"{name}.{field}": np.full((num, *shape), 0 if kind is np.uint8 else np.nan, kind)
             for name, (field, (shape, kind)) in of
         }
-        for size in sizes:
-            region, how = first
-            memory: Smooth | None = None
-            for f, image in enumerate(clip.images):
-                reading, points = read_crop(self.run[size], image, region)
-                _keep(found, size, f, reading, region, how)
-                if mirrored and size == "full":
-                    _keep(found, "mirrored", f, read_crop(self.run[size], image, region, mirrored=True)[0], region, how)
-                following = _next(points, memory, float(clip.truth.seconds[f]), reading["presence"])
-                if following is not None:
-                    (region, memory), how = following, FOLLOWED
-                elif f + 1 < len(clip.images):
-                    (region, how), memory = first_region(self.find, clip, f + 1, rng), None
+        (region, how), memory = first_region(self.find, clip, 0, rng), None
+        for f, image in enumerate(clip.images):
+            readings = {size: read_crop(self.run[size], image, region) for size in sizes}
+            if mirrored:
+                readings["mirrored"] = read_crop(self.run["full"], image, region, mirrored=True)
+            for name, (reading, _) in readings.items():
+                _keep(found, name, f, reading, region, how)
+            reading, points = readings["full"]
+            following = _next(points, memory, float(clip.truth.seconds[f]), reading["presence"])
+            if following is not None:
+                (region, memory), how = following, FOLLOWED
+            elif f + 1 < num:
+                (region, how), memory = first_region(self.find, clip, f + 1, rng), None
         return found
 
 
