@@ -7,7 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.models import groups
-from jaxpose.datasets.bends import knee_flexion
+from jaxpose.datasets.bends import flexion
 from jaxpose.datasets.mocap import Mocap, Rotations, balanced_weights, data_root, joined, take_sequences, take_share
 from jaxpose.files import FilePath
 
@@ -21,7 +21,7 @@ def training_frames(data: ConfigDict, seed: int, load: Callable[..., T]) -> tupl
     data: `folder` of `jaxpose prepare mocap` (of rotations also `prepare amass`), or "" for JAXPOSE_DATA; `rehearsal`:
     with a folder, the share of examples that come from JAXPOSE_DATA all the same, so that a model goes on seeing other
     people and poses; `num_people`: of whom there are frames, 0 for all; `straight`: False for limbs as captured;
-    `straight_knee_factor`: on the weight of poses with a straight knee. load:
+    `straight_knee_factor`, `straight_elbow_factor`: on the weight of poses with such a straight limb. load:
     `load_mocap` or `load_rotations`. seed: of `take_share` and `some_people`. ValueError for a rehearsal outside
     [0, 1), one without a folder, more people than there are, or a split that is not for training.
     """
@@ -55,7 +55,7 @@ def _taken(data: ConfigDict, seed: int, load: Callable[..., T], root: FilePath) 
 
 
 def weigh(data: ConfigDict, frames: Mocap | Rotations) -> np.ndarray:
-    """The probability [N] of each frame, by what `config.data` says of categories, subjects and straight knees."""
+    """The probability [N] of each frame, by what `config.data` says of categories, subjects and straight limbs."""
     weights = balanced(data, frames) * pose_factors(data, frames)
     return weights / weights.sum()
 
@@ -67,7 +67,8 @@ def balanced(data: ConfigDict, frames: Mocap | Rotations) -> np.ndarray:
 
 
 def pose_factors(data: ConfigDict, frames: Mocap | Rotations) -> np.ndarray:
-    """`straight_knee_factor` of poses with a straight knee, else 1: [N]; of rotations 1."""
-    if not isinstance(frames, Mocap):
-        return np.ones(len(frames.sequence))
-    return np.where(knee_flexion(frames.joints).min(-1) < _STRAIGHT, data.get("straight_knee_factor", 1.0), 1.0)
+    """The product of `straight_knee_factor` where a knee is straight and `straight_elbow_factor`, else 1: [N]."""
+    factors = np.ones(len(frames.sequence))
+    for joint in ("knee", "elbow") if isinstance(frames, Mocap) else ():
+        factors[flexion(frames.joints, joint).min(-1) < _STRAIGHT] *= data.get(f"straight_{joint}_factor", 1.0)
+    return factors

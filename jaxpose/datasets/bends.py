@@ -2,8 +2,7 @@
 
     loaded leg     trunk within 18 degrees of upright, ankle slower than 0.25 m/s and within 4 cm of its lowest, hip
                    over ankle within 14 degrees
-    hanging arm    upper arm within 20 degrees of straight down, forearm within 37, wrist slower than 0.3 m/s against
-                   the hips
+    hanging arm    upper arm within 20 degrees of down, forearm within 37, wrist slower than 0.3 m/s about the hips
 
 A person's measure is the lowest tenth q of the flexion in such frames. Joint centres give 1 to 8 degrees at the knee
 and 9 to 18 at the elbow (README of the shared data, "Straight limbs", which has the table and the reason); what is to
@@ -64,30 +63,31 @@ def bends(measures: Mapping[str, float], limb: Limb) -> dict[str, float]:
     return {who: taken.get(who, others) for who in measures}
 
 
-def knee_flexion(x: np.ndarray) -> np.ndarray:
-    """Degrees [N, 2] of the left and right knee of poses [N, 17, 3] (H36M_17); 0 where the leg is straight."""
-    hips, knees, ankles = (np.stack([_at(x, f"{s}_{name}") for s in _SIDES], 1) for name in ("hip", "knee", "ankle"))
-    return degrees_between(knees - hips, ankles - knees)
+def flexion(x: np.ndarray, joint: str) -> np.ndarray:
+    """Degrees [N, 2] of the left and right "knee" or "elbow" of poses [N, 17, 3] (H36M_17); 0: the limb is straight."""
+    start, end = {"knee": ("hip", "ankle"), "elbow": ("shoulder", "wrist")}[joint]
+    starts, middles, ends = (np.stack([_at(x, f"{s}_{name}") for s in _SIDES], 1) for name in (start, joint, end))
+    return degrees_between(middles - starts, ends - middles)
 
 
 def _loaded_legs(x: np.ndarray, fps: float) -> np.ndarray:
     upright = _down(_at(x, "hip") - _at(x, "thorax")) < _UPRIGHT
-    found, flexion = [], knee_flexion(x)
+    found, bent = [], flexion(x, "knee")
     for s, side in enumerate(_SIDES):
         hip, ankle = _at(x, f"{side}_hip"), _at(x, f"{side}_ankle")
         low = ankle[:, 1] < ankle[:, 1].min(initial=np.inf) + _LOWEST_M
         standing = upright & low & (_speed(ankle, fps) < _ANKLE_SPEED) & (_down(ankle - hip) < _OVER)
-        found.append(flexion[standing, s])
+        found.append(bent[standing, s])
     return np.concatenate(found)
 
 
 def _hanging_arms(x: np.ndarray, fps: float) -> np.ndarray:
-    found = []
-    for side in _SIDES:
+    found, bent = [], flexion(x, "elbow")
+    for s, side in enumerate(_SIDES):
         shoulder, elbow, wrist = (_at(x, f"{side}_{name}") for name in ("shoulder", "elbow", "wrist"))
         hanging = (_down(elbow - shoulder) < _HANGING) & (_down(wrist - elbow) < _FOREARM)
         hanging &= _speed(wrist - _at(x, "hip"), fps) < _WRIST_SPEED
-        found.append(degrees_between(elbow - shoulder, wrist - elbow)[hanging])
+        found.append(bent[hanging, s])
     return np.concatenate(found)
 
 

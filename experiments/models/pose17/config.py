@@ -41,9 +41,10 @@ DATA: dict[str, Any] = {
     "category_power": 0.5,
     "subject_power": 0.5,
     "category_factors": {},
-    # on the weight of frames with a knee flexed by less than 15 degrees: a person before a camera stands more often
-    # than one who is captured
+    # on the weight of frames with a knee or an elbow flexed by less than 15 degrees: a person before a camera stands
+    # with hanging arms more often than one who is captured
     "straight_knee_factor": 6.0,
+    "straight_elbow_factor": 3.0,
     "leave_out": "",
     "share": 1.0,
     "num_people": 0,  # all
@@ -61,6 +62,7 @@ _NARROW_FILES = DATA | {
     "drop": (),
     "straight": False,
     "straight_knee_factor": 1.0,
+    "straight_elbow_factor": 1.0,
     "subject_power": 1.0,
 }
 
