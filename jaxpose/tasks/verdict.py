@@ -6,7 +6,7 @@ were chosen on the benchmark's validation frames, after a look at the other data
 known ways.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -31,6 +31,7 @@ DOUBTS = {
 }
 _NEAREST, _FARTHEST = 0.5, 50.0  # metres
 _MOST_ERROR = 0.1  # of the person's larger extent in the image, median over joints; validation frames 0.014
+_MOST_MISSED = 0.1  # of the extent, of the nearest hypothesis to a joint's keypoint
 _LEAST_UPRIGHT = 0.15  # cosine to the vertical of head over ankles, and of thorax over hip
 _MOST_BONE = 0.9  # of the logarithm of a bone's length over the usual one: a factor of 2.5
 _MOST_RADIUS = 0.3  # metres, median over joints; 98 of 100 validation frames are below 0.18
@@ -44,7 +45,8 @@ class Summary(NamedTuple):
     """The worth of a result.
 
     verdict: "reliable", or "doubtful: " and why. reliable: whether it is. doubtful: [N] poses with any doubt.
-    doubts: [N] by name of `DOUBTS`, those that could be raised. radius_90: metres, median over poses and joints.
+    doubts: [N] by name of `DOUBTS`, those that could be raised, and by the name of a joint whose keypoint all
+    hypotheses of a pose miss. radius_90: metres, median over poses and joints.
     """
 
     verdict: str
@@ -86,7 +88,7 @@ def summary(
         doubts["sides"] = doubtful_sides(np.asarray(keypoints), sure, skeleton)
         if camera is not None and result.root is not None:
             joints = convert_joints(jnp.asarray(keypoints), jnp.asarray(sure), skeleton, H36M_17)
-            doubts["keypoints"] = _missed(result, np.asarray(joints[0]), np.asarray(joints[1]), camera)
+            doubts |= dict(_of_keypoints(result, np.asarray(joints[0]), np.asarray(joints[1]), camera))
     if (unusual := result.out_of_distribution) is not None:
         doubts["typicality"] = np.asarray(unusual)
     return verdict_of(doubts, float(np.median(radius)))
@@ -95,8 +97,9 @@ def summary(
 def verdict_of(doubts: Mapping[str, np.ndarray], radius: float = float("nan")) -> Summary:
     """The verdict of doubts [N] by name: a doubt counts where more than a tenth of the poses have it."""
     doubtful = np.any([*doubts.values()], 0)
-    counted = {name: int(doubts[name].sum()) for name in DOUBTS if name in doubts and doubts[name].mean() > _SHARE}
-    why = "; ".join(f"{DOUBTS[name]} ({count} of {len(doubtful)} poses)" for name, count in counted.items())
+    words = DOUBTS | {joint: f"all hypotheses miss the keypoint of {joint}" for joint in H36M_17.joints}
+    counted = {name: int(doubts[name].sum()) for name in words if name in doubts and doubts[name].mean() > _SHARE}
+    why = "; ".join(f"{words[name]} ({count} of {len(doubtful)} poses)" for name, count in counted.items())
     verdict = f"doubtful: {why}" if why else "reliable"
     if not why and doubtful.any():
         verdict += f" but for {doubtful.sum()} of {len(doubtful)} poses, the first in row {np.argmax(doubtful)}"
@@ -120,13 +123,20 @@ def _of_pose(pose: np.ndarray, up: np.ndarray) -> dict[str, np.ndarray]:
     return {"order": ~(np.maximum(*upright) >= _LEAST_UPRIGHT), "bones": ~(unlike <= _MOST_BONE)}
 
 
-def _missed(result: Hypotheses, uv: np.ndarray, confidence: np.ndarray, camera: Camera) -> np.ndarray:
-    """Rows whose mean pose lies off its keypoints [N, J, 2] px, or whose keypoints are one point."""
+def _of_keypoints(
+    result: Hypotheses, uv: np.ndarray, confidence: np.ndarray, camera: Camera
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Doubts by keypoints [N, 17, 2] px: of mean poses that lie off them, and of joints that no hypothesis meets."""
     assert result.root is not None, "of poses with a place"
-    placed = jnp.asarray(result.mean) + jnp.asarray(result.root).mean(0)[:, None]
+    root = jnp.asarray(result.root)
+    placed = jnp.concatenate([(result.mean + root.mean(0)[:, None])[None], result.samples + root[:, :, None]])
     visible = (confidence > 0) & np.isfinite(uv).all(-1)
+    uv = np.where(visible[..., None], uv, np.nan)
     away = np.linalg.norm(np.asarray(project(camera.intrinsics, placed, camera.distortion, nearest=0.01)) - uv, axis=-1)
     with np.errstate(all="ignore"):
-        known = np.where(visible[..., None], uv, np.nan)
-        extent = (np.nanmax(known, 1) - np.nanmin(known, 1)).max(-1)
-        return ~(np.nanmedian(np.where(visible, away, np.nan), -1) < _MOST_ERROR * extent)
+        away /= (np.nanmax(uv, 1) - np.nanmin(uv, 1)).max(-1)[:, None]
+        missed = ~(np.nanmedian(away[0], -1) < _MOST_ERROR)
+    yield "keypoints", missed
+    for joint, rows in zip(H36M_17.joints, (away[1:].min(0) > _MOST_MISSED).T & ~missed, strict=True):
+        if rows.any():
+            yield joint, rows
