@@ -1,7 +1,5 @@
 """AMASS's files as its two releases write them: the same keys, types and pickled members (spec/dposer.md 3)."""
 
-from pathlib import Path
-
 import numpy as np
 
 BETAS = np.linspace(-1, 1, 16)
@@ -47,13 +45,3 @@ def smplx_file(path, poses, trans, rate, vids=None):
         pose_eye=poses[:, 69:75],
     )
     return path
-
-
-class Touch:
-    """An object whose pickle makes a file when it is read."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (Path(self.path),)

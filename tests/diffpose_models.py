@@ -1,6 +1,5 @@
 """A tiny DiffPose model with random weights: right in all shapes, knows nothing."""
 
-import dataclasses
 import functools
 
 import jax
@@ -29,11 +28,6 @@ def tiny(video_frames: int | None = None) -> released.Model:
     params = {**released.init_params(jax.random.key(0), spec), "start": start}
     statistics = Statistics(jnp.zeros((17, 3)), jnp.full((17, 3), 0.25), jnp.ones((17, 3)))
     return released.Model(params, statistics, spec)
-
-
-def with_steps(model: released.Model, num_steps: int) -> released.Model:
-    """The same with another number of solver steps."""
-    return dataclasses.replace(model, spec=dataclasses.replace(model.spec, num_steps=num_steps))
 
 
 def condition(num: int, seed: int = 0, hidden: tuple[int, ...] = ()) -> Condition:

@@ -177,19 +177,8 @@ API = {
 }
 # what computes by the functions above, by numpy or not at all
 OTHERS = {
-    "bound_programs",
-    "interactive",
-    "lift_video",
-    "load",
-    "mean_flow",
-    "out_of_distribution",
-    "probability_flow",
-    "register_network",
-    "save",
-    "start_stream",
-    "stochastic",
-    "summary",
-    "to_world",
+    *("bound_programs", "interactive", "lift_video", "load", "mean_flow", "out_of_distribution"),
+    *("probability_flow", "register_network", "save", "start_stream", "stochastic", "summary", "to_world"),
 }
 BENEATH = {
     "training examples": of_examples,

@@ -14,6 +14,7 @@ from flax import traverse_util
 from random_params import random_params
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from shared import refuses
 
 from jaxpose import model as released
 from jaxpose.base import Condition
@@ -82,10 +83,7 @@ def test_recalibration_and_typicality_come_back_as_they_were(model, path):
 
 def test_a_recalibration_of_another_skeleton_is_refused(model, path):
     released.save(path, model.replace(recalibration={"lift": recalibration(radius=(16,))}))
-    with pytest.raises(
-        ValueError, match=r"tiny.safetensors: recalibration/lift/radius of shape \(16,\); must be \(17,\)"
-    ):
-        released.load(path)
+    refuses(r"tiny.safetensors: recalibration/lift/radius of shape \(16,\); must be \(17,\)", released.load, path)
 
 
 def test_files_of_0_8_draw_as_the_network_does(model, path):
@@ -120,15 +118,13 @@ def rewrite(path, **metadata):
 )
 def test_a_bad_file_is_named(path, spoil, message):
     spoil(path)
-    with pytest.raises(ValueError, match=f"tiny.safetensors: {message}|tiny.safetensors: .*{message}"):
-        released.load(path)
+    refuses(f"tiny.safetensors: {message}|tiny.safetensors: .*{message}", released.load, path)
 
 
 def test_weights_of_another_network_are_refused(path):
     spec = {"name": "t", "network": {"hidden": 64, "time_width": 16, "num_groups": 4}, "process_args": [0.1, 20.0]}
     rewrite(path, spec=json.dumps(spec))
-    with pytest.raises(ValueError, match="does not fit the network"):
-        released.load(path)
+    refuses("does not fit the network", released.load, path)
 
 
 def test_an_unknown_name_lists_the_bundled_ones():
@@ -136,11 +132,6 @@ def test_an_unknown_name_lists_the_bundled_ones():
         ValueError, match=r"got 'pose99'; must be a path .* \['diffpose17', 'diffpose17_video', 'motion17', 'pose17'"
     ):
         released.load("pose99")
-
-
-def test_the_bundled_model_is_small_and_loads():
-    assert (released.ASSETS / "pose17.safetensors").stat().st_size < 8e6
-    assert released.load("pose17").skeleton.name == "h36m17"
 
 
 def test_what_a_task_needs_is_asked_in_one_place(model):
@@ -178,8 +169,7 @@ def test_a_diffpose_model_comes_back_with_all_its_parts(tmp_path, frames):
     assert loaded.spec == model.spec
     jax.tree.map(np.testing.assert_array_equal, (loaded.params, loaded.statistics), (model.params, model.statistics))
     released.save(path, model.replace(params={"params": model.params["params"]}))
-    with pytest.raises(ValueError, match=r"tiny.safetensors: .*start/depth is absent"):
-        released.load(path)
+    refuses(r"tiny.safetensors: .*start/depth is absent", released.load, path)
 
 
 @pytest.fixture
@@ -209,10 +199,7 @@ def test_another_base_than_the_one_saved_with_is_refused(on_base, model):
     built, path, _ = on_base
     moved = jax.tree.map(lambda v: v + 1, model.params)
     released.save(path.parent / "tiny.safetensors", model.replace(params=moved), dtype=jnp.float32)
-    with pytest.raises(ValueError, match=r"more\.safetensors: it builds on another version of 'tiny'"):
-        released.load(path)
+    refuses(r"more\.safetensors: it builds on another version of 'tiny'", released.load, path)
     (path.parent / "tiny.safetensors").unlink()
-    with pytest.raises(ValueError, match="it builds on 'tiny', which is no bundled model"):
-        released.load(path)
-    with pytest.raises(ValueError, match="model: got 'tiny'"):
-        released.save(path, built)
+    refuses("it builds on 'tiny', which is no bundled model", released.load, path)
+    refuses("model: got 'tiny'", released.save, path, built)

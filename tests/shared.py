@@ -1,11 +1,13 @@
 """Where the tests find data: the shared folders, which a plain clone lacks, and the golden files, which it carries.
 
-And how recorded noise is put where a function draws its own.
+And how recorded noise is put where a function draws its own, and how a call is held to refuse what it is given.
 """
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import jax.numpy as jnp
@@ -27,6 +29,12 @@ needs_bench = needs(BENCH)
 needs_mocap = needs(DATA / "mocap")
 needs_keypoints = needs(DATA / "keypoints2d")
 needs_samples = needs(DATA / "bvh_samples")
+
+
+def refuses(said: str, call: Callable[..., Any], *given: Any, **named: Any) -> None:
+    """Assert that call(*given, **named) raises a ValueError whose message matches the expression `said`."""
+    with pytest.raises(ValueError, match=said):
+        call(*given, **named)
 
 
 @contextlib.contextmanager

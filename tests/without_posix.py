@@ -14,15 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MODULES = ("fcntl", "grp", "pwd", "resource", "termios", "tty", "pty", "syslog")
 NAMES = (
-    "fork",
-    "getuid",
-    "geteuid",
-    "mkfifo",
-    "sched_getaffinity",
-    "set_blocking",
-    "sysconf",
-    "sysconf_names",
-    "uname",
+    *("fork", "getuid", "geteuid", "mkfifo", "sched_getaffinity", "set_blocking", "sysconf", "sysconf_names"),
+    *("uname",),
 )
 SIGNALS = ("SIGALRM", "SIGHUP", "SIGKILL", "SIGPIPE", "SIGQUIT", "SIGTSTP", "SIGUSR1", "SIGUSR2")
 

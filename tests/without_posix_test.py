@@ -16,14 +16,9 @@ from jaxpose.model import ASSETS
 
 ROOT = Path(__file__).parents[1]
 SMALL = (
-    "--config.network.hidden=32",
-    "--config.network.time_width=16",
-    "--config.network.num_groups=4",
-    "--config.train.steps=20",
-    "--config.train.batch_size=16",
-    "--config.train.steps_per_dispatch=2",
-    "--config.train.log_every=10",
-    "--config.train.checkpoint_every=10",
+    *("--config.network.hidden=32", "--config.network.time_width=16", "--config.network.num_groups=4"),
+    *("--config.train.steps=20", "--config.train.batch_size=16", "--config.train.steps_per_dispatch=2"),
+    *("--config.train.log_every=10", "--config.train.checkpoint_every=10"),
 )
 
 

@@ -1,6 +1,6 @@
-"""BlazePose on the walker's four videos: our poses from its 2D keypoints, beside its own 3D landmarks; and its errors.
+"""BlazePose on the walker's four videos: our poses from its 2D keypoints, beside its own 3D landmarks.
 
-    python -m experiments.evaluate blazepose --model=pose17 [--detector=blazepose-full] [--table=FILE.json]
+    python -m experiments.evaluate blazepose --model=pose17 [--detector=blazepose-full]
 
 Of every camera on its own: the person's 12 limb joints (shoulders to wrists, hips to ankles) against a triangulation
 of the *other three* cameras, from the OpenPose detections of walker_4cam.npz, so that reference and input share neither
@@ -11,11 +11,6 @@ to 19); two videos of 1080 pixels width are the 1088 of the calibration, resized
 PA-MPJPE is after Procrustes alignment; MPJPE is relative to the middle of the hips. Differences to BlazePose's
 landmarks have 95 % intervals by paired bootstrap over stretches of 10 frames of a camera. ECE and the share within the
 90 % radius are of root-relative joints.
-
---table writes the detector's errors in the image against the reprojected reference, per joint, in pixels of a 256 x 256
-crop of the person (1.2 of the larger extent): bias, spread and share of inliers, as the simulated detector of training
-takes them; and tails, correlation over frames and joints, and confidence. The median error of each camera over all
-joints and frames is taken off: it is the calibration's. What is left contains the reference's error.
 """
 
 import dataclasses
@@ -38,8 +33,7 @@ from jaxpose.base import Camera
 from jaxpose.datasets.mocap import data_root
 from jaxpose.evaluation import aggregate, metrics
 from jaxpose.evaluation.calibration import ece
-from jaxpose.files import write_json
-from jaxpose.geometry.camera import intrinsics_from_fov, normalise, project
+from jaxpose.geometry.camera import intrinsics_from_fov, normalise
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import COCO_17
 from jaxpose.io.arrays import load_arrays
@@ -49,8 +43,6 @@ from jaxpose.tasks.lift import lift
 
 LIMBS = tuple(j for j in COCO_17.joints if j.split("_")[-1] in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"))
 _STRETCH = 10  # frames that the bootstrap draws together
-_CROP, _SIDE = 1.2, 256  # of the crop in whose pixels the table is
-_OUTLIER = 4.0  # times the robust spread of a joint: beyond, an error is no inlier
 _LATE = 1  # frames by which the file's detections are behind the videos
 _LEAST_SURE = 0.3  # confidence that a detection needs to count in the triangulation
 
@@ -59,7 +51,6 @@ _LEAST_SURE = 0.3  # confidence that a detection needs to count in the triangula
 class Options(harness.Options):
     detector: str = option("blazepose-full", "The detector, as `jaxpose lift --detector` has it.")
     hypotheses: int = option(200, "Hypotheses per frame.", low=2)
-    table: str = option("", "File for the table of the detector's errors; none by default.")
     cache: str = option("runs/evaluate/blazepose", "Folder in which the detections are kept.")
 
 
@@ -77,7 +68,7 @@ class Seen(NamedTuple):
 
 
 def blazepose(model: released.Model, options: Options) -> Iterator[Item]:
-    """Tables of poses and of the detector's errors."""
+    """Rows of each camera, and of all."""
     views = [view_of(number, options) for number in range(4)]
     told = "the person is the only one; the reference is made of the other three cameras"
     columns: dict[str, harness.Column] = {
@@ -97,9 +88,6 @@ def blazepose(model: released.Model, options: Options) -> Iterator[Item]:
         mine = np.concatenate(errors)
         row = {"pa_mm": float(mine.mean())}
         yield Row(f"all, {name}", row if name == "landmarks" else row | compared(options.seed, mine, base, stretches))
-    if options.table:
-        write_json(Path(options.table), errors_table(views, options.detector))
-        yield {"table": options.table}
 
 
 def interval(values: dict[str, Any]) -> str:
@@ -227,58 +215,3 @@ def calibration(
     curve = ece(jnp.asarray(from_hips(samples)[:, rows]), jnp.asarray(goal[rows], jnp.float32), root=None)
     away = np.linalg.norm(from_hips(mean) - goal, axis=-1)[rows]
     return {"ece": float(curve.ece), "within_90": float((away <= radius[rows]).mean())}
-
-
-def errors_table(views: list[Seen], detector: str) -> dict[str, Any]:
-    """The detector's errors over all cameras, as the module's docstring says."""
-    errors, sure = zip(*(crop_errors(view) for view in views), strict=True)
-    away, confidence = np.concatenate(errors), np.concatenate(sure)
-    middle = np.nanmedian(away, 0)
-    spread = 1.4826 * np.nanmedian(np.abs(away - middle), 0)
-    inlier = (np.abs(away - middle) < _OUTLIER * spread).all(-1)
-    kept = np.where(inlier[..., None], away, np.nan)
-    table = []
-    for j, joint in enumerate(LIMBS):
-        (mx, my), (sx, sy) = np.nanmean(kept[:, j], 0), np.nanstd(kept[:, j], 0)
-        whole = np.nanstd(away[:, j], 0) / np.maximum(spread[j], 1e-6)
-        row = {"joint": joint, "mean_x": mx, "mean_y": my, "std_x": sx, "std_y": sy, "inlier": inlier[:, j].mean()}
-        row |= {"tail": whole.mean(), "confidence": float(np.nanmean(confidence[:, j]))}
-        row["correlation_next_frame"] = float(np.mean([correlation(e[:-1, j], e[1:, j]) for e in errors]))
-        table.append({key: round(float(v), 3) if key != "joint" else v for key, v in row.items()})
-    flat = kept - np.nanmean(kept, 0)
-    between = [correlation(flat[:, i], flat[:, j]) for i in range(len(LIMBS)) for j in range(i)]
-    by_confidence = []
-    for low, high in ((0, 0.5), (0.5, 0.9), (0.9, 0.99), (0.99, 1.01)):
-        at = (confidence >= low) & (confidence < high) & np.isfinite(away).all(-1)
-        if at.sum() > 20:
-            rms = float(np.sqrt(np.square(away[at] - np.broadcast_to(middle, away.shape)[at]).mean()))
-            by_confidence.append(
-                {"from": low, "to": min(high, 1.0), "share": round(float(at.mean()), 3), "rms": round(rms, 2)}
-            )
-    crop = f"pixels of a {_SIDE} x {_SIDE} person crop of {_CROP} times the larger extent"
-    film = f"the walker, {len(views)} cameras, {len(away)} frames"
-    return {
-        "detector": detector,
-        "unit": f"{crop}; x right, y down; detection minus truth",
-        "measured_on": f"{film}; truth: triangulation of the others, good to 1-2 cm, less each camera's median",
-        "joints": table,
-        "correlation_between_joints": round(float(np.mean(between)), 3),
-        "by_confidence": by_confidence,
-    }
-
-
-def crop_errors(view: Seen) -> tuple[np.ndarray, np.ndarray]:
-    """Errors [F, 12, 2] in pixels of the person's crop, NaN where there is no reference, and confidences [F, 12]."""
-    kp = view.keypoints
-    order = [kp.skeleton.joints.index(joint) for joint in LIMBS]
-    camera = view.camera
-    seen = np.asarray(project(camera.intrinsics, jnp.asarray(view.reference, jnp.float32), camera.distortion))
-    extent = (np.nanmax(seen, 1) - np.nanmin(seen, 1)).max(-1)[:, None, None]
-    error = (kp.xy[:, order] - seen) / (_CROP * extent) * _SIDE
-    return error - np.nanmedian(error, (0, 1)), kp.confidence[:, order]
-
-
-def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Of the coordinates [N, 2] of two errors, the mean of x and y; entries that are not finite are left out."""
-    rows = np.isfinite(a).all(-1) & np.isfinite(b).all(-1)
-    return float(np.mean([np.corrcoef(a[rows, axis], b[rows, axis])[0, 1] for axis in (0, 1)]))

@@ -1,13 +1,12 @@
 """A prior over joint rotations on validation subjects: completion, generation, denoising in one call.
 
-    python -m experiments.evaluate prior --model=prior21 [--task=complete,levels] [--stride=4] [--out=DIR]
+    python -m experiments.evaluate prior --model=prior21 [--task=complete] [--stride=4] [--out=DIR]
 
 complete:  10 hypotheses of hidden parts (joint error over them, min / mean / std over hypotheses, mm) by every method,
            with seconds and network calls; and what the nearest training poses would give.
            Of a few-step model, its own calls alone, and these nearer to their mean.
 generate:  samples against validation and training rotations; training poses in their place are the yardstick. Knee
            flexion of those who stand: its lowest tenth, degrees.
-levels:    one call at each noise level on poses of each capture's validation people: root mean square error, degrees.
 Hidden joints' truth is read for `min` only in the choice of the hypothesis; nothing is aligned; root is known.
 """
 
@@ -29,7 +28,7 @@ from experiments.models.prior21 import config as prior21
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Array
-from jaxpose.datasets.mocap import data_root, load_rotations
+from jaxpose.datasets.mocap import load_rotations
 from jaxpose.datasets.straight import degrees_between
 from jaxpose.evaluation import generation
 from jaxpose.evaluation.mesh import self_intersection_row
@@ -37,19 +36,16 @@ from jaxpose.evaluation.protocols import completion_row
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.skeleton import SMPL_22, mirror_rotations
 from jaxpose.io.anny_body import anny_body
-from jaxpose.spaces.rotations import decode, encode
 from jaxpose.tasks.complete_rotations import METHODS, PARTS, Descent, FewSteps, Method, complete_rotations, methods_of
 from jaxpose.tasks.refine import refined
 from jaxpose.tasks.rotations import generate_rotations
 from jaxpose.tasks.samplers import stochastic
 
-TASKS = ("complete", "generate", "levels")
+TASKS = ("complete", "generate")
 _PARTS = ("left_leg", "legs", "arms", "trunk")
 _NEIGHBOURS, _APART = 10, 40  # nearest training poses: every 40th, since frames in sequence are one pose
 _STEPPED = ("replace", "dps", "mcg")  # methods of --steps
 _NEARER = 0.6  # at which few steps have about DPoser's mean error; chosen on the poses of this table
-_CAPTURES = {"cmu": "val", "hdm05": "val", "cmu_more": "val_more", "reactidle": "val_more"}  # file -> its split
-_LEVELS = (0.1, 0.2, 0.35, 0.5)  # noise: sigma / alpha from 0.11 to 3.3 units of state
 _LEG = ("hip", "knee", "ankle")
 _MESHES = 100  # whose self-intersections are counted
 
@@ -66,7 +62,7 @@ class Options(harness.Options):
 
 def prior(model: released.Model, options: Options) -> Iterator[Item]:
     """The tables of --task."""
-    makers = dict(zip(TASKS, (complete, generate, levels), strict=True))
+    makers = dict(zip(TASKS, (complete, generate), strict=True))
     for name in options.task:
         yield from makers[name](model, options)
 
@@ -149,28 +145,6 @@ def _standing_knee(joints: np.ndarray) -> float:
     trunk, leg = degrees_between(place["neck"] - place["pelvis"], vertical), degrees_between(hip - ankle, vertical)
     low = ankle[..., 1] < ankle[..., 1].min(1, keepdims=True) + 0.04
     return float(np.percentile(degrees_between(knee - hip, ankle - knee)[(trunk < 18)[:, None] & (leg < 14) & low], 10))
-
-
-def levels(model: released.Model, options: Options) -> Iterator[Item]:
-    """One call at each level on every capture's validation people, over the rotations that move in the model."""
-    title = "denoising in one call: root mean square error of rotation vectors, degrees"
-    yield Table(title, "the noise level", bench.tuned(model))
-    model = released.scored(model)
-    statistics, sde, predict = model.statistics, model.spec.sde(), model.predict_fn()
-    representation = model.spec.space.representation
-    assert representation is not None, "a prior over rotations"
-    moves = np.broadcast_to(statistics.spread, np.shape(statistics.mean)).max(-1) > 0
-    for name, split in _CAPTURES.items():
-        poses = jnp.asarray(load_rotations(data_root(), split, (name,)).body_pose[:: options.stride])
-        x0 = encode(statistics, representation.from_axis_angle(poses))
-        row: dict[str, Any] = {"task": "levels", "poses": float(len(poses))}
-        for t in _LEVELS:
-            level = jnp.float32(t)
-            noise = jax.random.normal(jax.random.key(options.seed), x0.shape)
-            x0_hat = predict(sde.alpha(level) * x0 + sde.sigma(level) * noise, level, None).x0
-            off = np.asarray(representation.to_axis_angle(decode(statistics, x0_hat)) - poses)[:, moves]
-            row[f"error_{t:g}_deg"] = float(np.degrees(np.sqrt(np.square(off).mean())))
-        yield Row(f"{name}, {split}", row)
 
 
 def _completed(model: released.Model, poses: Array, *, seed: int, known: np.ndarray, **how: Any) -> Array:

@@ -16,7 +16,7 @@ A schedule says t at step k of S: (key, k, S) -> t. It is a hashable value, so a
     uniform_random   U(t_min, t_max), new at every step
     fixed            t
 
-The schedules of the published codes are in tests/dposer_original.py.
+The schedules of the published codes are in tests/originals/recipes/dposer_test.py.
 Source: Lu et al., DPoser (2023) and DPoser-X (2025), as described in spec/dposer.md, section 6.
 """
 

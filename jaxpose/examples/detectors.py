@@ -4,7 +4,7 @@ Its errors follow published figures of a real one on Human3.6M, per joint (J. Y.
 AbsPoseLifter, arXiv:1910.12029), in pixels of a 256 x 256 crop around the person: a bias, a spread, and a share of
 outliers. Its confidence falls with its error, as a calibrated detector's does; a share of the examples has no
 confidence, so that a model does not depend on it. Another share may have the errors of BlazePose, as
-`python -m experiments.evaluate blazepose --table=jaxpose/assets/detector_blazepose.json` measured them.
+`experiments.evaluate blazepose --table` of commit 301b7c0 measured them.
 
 Faults beyond the tables, each in its share of the examples: gross errors
 

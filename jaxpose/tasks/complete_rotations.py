@@ -7,8 +7,8 @@
     mcg        both: DPS' gradient and replacement (MCG)
 
 What is observed is returned as it came. `rotation_spread` says where most hypotheses lie; how far people are from there
-differs by method, and is the model's recalibration "complete_METHOD". The originals' recipes, which keep every
-hypothesis at one start, and whose DPS and MCG do not differentiate the network, are in tests/dposer_original.py.
+differs by method, and is the model's recalibration "complete_METHOD". The originals' recipes keep every hypothesis at
+one start, and their DPS and MCG do not differentiate the network: tests/dposer_original.py of commit 301b7c0.
 
 Source: Lu et al., DPoser (2023); Song et al. (2021); Chung et al. (2022, 2023); spec/dposer.md, sections 5 and 7.2.
 """

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from amass_files import smplh_file, smplx_file
 from scipy.spatial.transform import Rotation
+from shared import refuses
 
 from jaxpose.datasets.amass import SPLITS, find_sequences, prepare_amass, published_selection, regular_selection
 from jaxpose.datasets.mocap import balanced_weights, load_rotations
@@ -127,34 +128,26 @@ def test_a_broken_file_is_left_out_and_named(root, tmp_path):
     assert list(record["left_out"]) == [str(root / "HumanEva/S2/Box_1_poses.npz")]
     for path in root.glob("*/*/*_stageii.npz"):
         path.write_bytes(b"")
-    with pytest.raises(ValueError, match="none of 3 files gave a frame"):
-        run(root, "valid", tmp_path / "none")
+    refuses("none of 3 files gave a frame", run, root, "valid", tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
 def test_faults_are_named(root, tmp_path):
-    with pytest.raises(ValueError, match="split: got 'val', must be one of train, valid, test"):
-        run(root, "val", tmp_path / "out")
+    refuses("split: got 'val', must be one of train, valid, test", run, root, "val", tmp_path / "out")
     with pytest.raises(ValueError, match=r"no sequences of KIT; .*'ACCAD', 'HumanEva', 'MPI_mosh'"):
         run(root, "train", tmp_path / "out", subsets=("ACCAD", "KIT"))
-    with pytest.raises(ValueError, match="no sequences of Transitions, SSM"):
-        run(root, "test", tmp_path / "out")
-    with pytest.raises(ValueError, match="not a folder"):
-        run(tmp_path / "nowhere", "test", tmp_path / "out")
-    with pytest.raises(ValueError, match="fps must be more than 0"):
-        run(root, "valid", tmp_path / "out", fps=0)
+    refuses("no sequences of Transitions, SSM", run, root, "test", tmp_path / "out")
+    refuses("not a folder", run, tmp_path / "nowhere", "test", tmp_path / "out")
+    refuses("fps must be more than 0", run, root, "valid", tmp_path / "out", fps=0)
     assert not (tmp_path / "out").exists()
     run(root, "train", tmp_path / "out")
-    with pytest.raises(ValueError, match=r"train\.npz: exists already"):
-        run(root, "train", tmp_path / "out")
-    with pytest.raises(ValueError, match=r"no split 'test'; found \['train'\]"):
-        load_rotations(tmp_path / "out", "test")
+    refuses(r"train\.npz: exists already", run, root, "train", tmp_path / "out")
+    refuses(r"no split 'test'; found \['train'\]", load_rotations, tmp_path / "out", "test")
     with np.load(tmp_path / "out" / "train.npz") as file:
         arrays = dict(file)
     arrays["body_pose"][0, 3, 1] = np.nan
     np.savez(tmp_path / "out" / "train.npz", **arrays)
-    with pytest.raises(ValueError, match=r"train\.npz: body_pose holds NaN"):
-        load_rotations(tmp_path / "out", "train")
+    refuses(r"train\.npz: body_pose holds NaN", load_rotations, tmp_path / "out", "train")
 
 
 def test_fragments_are_consecutive_and_the_rest_is_dropped():

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from shared import refuses
 
 from jaxpose.datasets.mocap import Mocap, balanced_weights, data_root, load_mocap, load_rotations, take_share
 
@@ -44,8 +45,7 @@ def test_balanced_weights(root):
     uneven = mocap._replace(joints=mocap.joints[:4], sequence=np.array([0, 0, 0, 1]))
     np.testing.assert_allclose(balanced_weights(uneven, 0.0), [1 / 6, 1 / 6, 1 / 6, 1 / 2])
     np.testing.assert_allclose(balanced_weights(uneven, 0.5)[3], 1 / (1 + np.sqrt(3)))
-    with pytest.raises(ValueError, match=r"power must be in \[0, 1\], got 2"):
-        balanced_weights(mocap, 2)
+    refuses(r"power must be in \[0, 1\], got 2", balanced_weights, mocap, 2)
 
 
 def test_subjects_of_a_category_are_balanced_and_categories_weighed():
@@ -59,8 +59,7 @@ def test_subjects_of_a_category_are_balanced_and_categories_weighed():
     np.testing.assert_allclose(root[:3].sum() / root[3], np.sqrt(3))
     fewer = balanced_weights(mocap, 1.0, 0.0, {"r": 0.5})
     np.testing.assert_allclose([fewer[:4].sum(), fewer[4:].sum()], [2 / 3, 1 / 3])
-    with pytest.raises(ValueError, match=r"subject_power must be in \[0, 1\], got -1"):
-        balanced_weights(mocap, 1.0, -1)
+    refuses(r"subject_power must be in \[0, 1\], got -1", balanced_weights, mocap, 1.0, -1)
 
 
 def test_splits_are_joined_and_subjects_of_a_file_are_dropped(root):
@@ -70,8 +69,7 @@ def test_splits_are_joined_and_subjects_of_a_file_are_dropped(root):
     assert without.subject.tolist() == ["a", "c"]
     assert len(without.joints) == 6
     assert load_mocap(root, "train+train_more", ("x",)).subject.tolist() == ["a", "c"]  # where there is the second
-    with pytest.raises(ValueError, match="split: got 'tes'; must be one of"):
-        load_mocap(root, "tes+train", ("x",))
+    refuses("split: got 'tes'; must be one of", load_mocap, root, "tes+train", ("x",))
 
 
 @pytest.mark.parametrize(("split", "files"), [("train", ("x", "uiprmd")), ("train+out_of_database", ("x",))])
@@ -79,8 +77,7 @@ def test_what_is_for_evaluation_only_is_never_trained_on(root, split, files):
     (root / "mocap" / "splits.json").write_text(json.dumps({"train": ["a", "c"], "out_of_database": ["b"]}))
     np.savez(root / "mocap" / "uiprmd.npz", **np.load(root / "mocap" / "x.npz"))
     for load in (load_mocap, load_rotations):
-        with pytest.raises(ValueError, match=r"(uiprmd|b) is for evaluation only; nothing may be trained on it"):
-            load(root, split, files)
+        refuses(r"(uiprmd|b) is for evaluation only; nothing may be trained on it", load, root, split, files)
     assert load_mocap(root, "out_of_database", ("uiprmd",)).subject.tolist() == ["b"]
 
 
@@ -134,8 +131,7 @@ def test_shares_of_one_seed_are_nested_and_of_others_differ(many):
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.01, float("nan")])
 def test_a_share_is_above_0_up_to_1(many, share):
-    with pytest.raises(ValueError, match=rf"share must be in \(0, 1\], got {share}"):
-        take_share(many, share, 0)
+    refuses(rf"share must be in \(0, 1\], got {share}", take_share, many, share, 0)
 
 
 @pytest.mark.parametrize(
@@ -151,8 +147,7 @@ def test_a_share_is_above_0_up_to_1(many, share):
     ],
 )
 def test_errors_name_what_is_wrong(root, change, message):
-    with pytest.raises(ValueError, match=message):
-        change(root)
+    refuses(message, change, root)
 
 
 @pytest.mark.skipif(not (data_root() / "mocap").is_dir(), reason="JAXPOSE_DATA (../shared/data) is absent")

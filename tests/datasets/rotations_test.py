@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from shared import refuses
 
 from jaxpose.datasets.mocap import balanced_weights, data_root, load_mocap, load_rotations
 
@@ -39,17 +40,12 @@ def test_splits_frames_and_units(root):
 
 
 def test_faults_are_named(root, tmp_path):
-    with pytest.raises(ValueError, match=r"split: got 'test'; must be one of \['train', 'val'\]"):
-        load_rotations(root, "test", ("x",))
-    with pytest.raises(ValueError, match=r"y\.npz: no such file"):
-        load_rotations(root, "val", ("x", "y"))
-    with pytest.raises(ValueError, match="files: got none"):
-        load_rotations(root, "val", ())
+    refuses(r"split: got 'test'; must be one of \['train', 'val'\]", load_rotations, root, "test", ("x",))
+    refuses(r"y\.npz: no such file", load_rotations, root, "val", ("x", "y"))
+    refuses("files: got none", load_rotations, root, "val", ())
     np.savez(root / "mocap" / "y.npz", body_pose=np.zeros((1, 63)))
-    with pytest.raises(ValueError, match=r"y\.npz: lacks rot_scale, seq_start"):
-        load_rotations(root, "val", ("y",))
-    with pytest.raises(ValueError, match=r"found neither, needed mocap/splits\.json"):
-        load_rotations(tmp_path / "nowhere", "val")
+    refuses(r"y\.npz: lacks rot_scale, seq_start", load_rotations, root, "val", ("y",))
+    refuses(r"found neither, needed mocap/splits\.json", load_rotations, tmp_path / "nowhere", "val")
 
 
 def test_the_shared_data_row_for_row_with_its_joints():

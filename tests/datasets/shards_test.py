@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from shared import refuses
 
 from jaxpose.datasets.shards import open_shards, write_shards
 
@@ -33,8 +34,7 @@ def test_rows_in_any_order_are_those_of_the_arrays(folder):
 
 
 def test_a_folder_is_not_written_over_and_a_failure_leaves_none(tmp_path, folder):
-    with pytest.raises(ValueError, match="exists already"):
-        write_shards(folder, [], dict)
+    refuses("exists already", write_shards, folder, [], dict)
 
     def parts():
         yield {"joints": JOINTS}

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+from shared import refuses
 
 from jaxpose.evaluation import calibration as c
 
@@ -44,19 +45,7 @@ def test_the_root_at_the_origin_is_left_out_of_the_ece():
     np.testing.assert_allclose(result.ece, others.ece, atol=1e-6)
     # Counted, the root adds a mean gap of 0.5 to its quarter of the joints.
     np.testing.assert_allclose(ECE(samples, truth, root=None).ece, 0.75 * others.ece + 0.25 * 0.5, atol=1e-6)
-    with pytest.raises(ValueError, match=r"0\.\.3"):
-        c.ece(samples, truth, root=4)
-
-
-def test_crps_and_energy_score_by_brute_force():
-    samples, truth = gaussian(7, (3, 4, 3), seed=2)
-    x, y = samples.astype(np.float64), truth.astype(np.float64)
-    difference = abs(x[:, None] - x[None])
-    spread = difference.sum((0, 1)) / (7 * 6)
-    np.testing.assert_allclose(c.crps(samples, truth), abs(x - y).mean(0) - spread / 2, atol=2e-6)
-    spread = np.linalg.norm(difference, axis=-1).sum((0, 1)) / (7 * 6)
-    expected = np.linalg.norm(x - y, axis=-1).mean(0) - spread / 2
-    np.testing.assert_allclose(c.energy_score(samples, truth), expected, atol=2e-6)
+    refuses(r"0\.\.3", c.ece, samples, truth, root=4)
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9])
@@ -66,8 +55,7 @@ def test_coverage_of_gaussian_hypotheses(level):
         half_width = spread * stats.norm.ppf((1 + level) / 2)
         expected = 2 * stats.norm.cdf(half_width) - 1
         np.testing.assert_allclose(COVERAGE(samples, truth, level), np.full((2, 3), expected), atol=0.05)
-    with pytest.raises(ValueError, match="got 95"):
-        c.coverage(samples, truth, 95)
+    refuses("got 95", c.coverage, samples, truth, 95)
 
 
 def test_pit_by_hand_and_nan_stays_where_it_is():
@@ -103,8 +91,7 @@ def test_pit_histogram_is_flat_where_calibrated_and_its_gap_is_the_total_variati
     np.testing.assert_allclose(heaped, np.broadcast_to(np.diff(edges)[:, None, None], heaped.shape), atol=0.035)
     expected = 0.5 * np.abs(np.diff(edges) - 0.1).sum()
     np.testing.assert_allclose(c.pit_gap(heaped), np.full((2, 3), expected), atol=0.04)
-    with pytest.raises(ValueError, match="got 0"):
-        c.pit_histogram(*gaussian(3, (2, 2, 3)), num_bins=0)
+    refuses("got 0", c.pit_histogram, *gaussian(3, (2, 2, 3)), num_bins=0)
 
 
 def test_radius_coverage_of_an_exact_sampler_and_by_hand():

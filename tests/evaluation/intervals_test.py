@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from shared import refuses
 
 from jaxpose.evaluation import intervals
 
@@ -99,15 +100,12 @@ def test_units_of_one_truth_give_the_rank_of_conformal_prediction():
     needed = np.random.default_rng(5).permutation(20).astype(float)
     assert intervals.conformal_factor(needed, np.arange(20)) == 18
     assert intervals.conformal_factor(needed[:9], np.arange(9)) == needed[:9].max()
-    with pytest.raises(ValueError, match="needed 9 units to promise 90%, got 8"):
-        intervals.conformal_factor(needed[:8], np.arange(8))
+    refuses("needed 9 units to promise 90%, got 8", intervals.conformal_factor, needed[:8], np.arange(8))
     assert (intervals.least_units(0.9), intervals.least_units(0.5)) == (9, 1)
     low, high = intervals.held_by_calibration(29)
     np.testing.assert_allclose([low, high], stats.beta(27, 3).ppf([0.05, 0.95]))
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"values: needed \[H, N\].*\(3, 4\) and \(5,\)"):
-        intervals.interval_row(np.zeros((3, 4)), np.zeros(5))
-    with pytest.raises(ValueError, match="finite"):
-        intervals.interval_row(np.full((3, 4), np.nan), np.zeros(4))
+    refuses(r"values: needed \[H, N\].*\(3, 4\) and \(5,\)", intervals.interval_row, np.zeros((3, 4)), np.zeros(5))
+    refuses("finite", intervals.interval_row, np.full((3, 4), np.nan), np.zeros(4))

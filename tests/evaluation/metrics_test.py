@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.transform import Rotation
-from shared import GOLDEN
+from shared import GOLDEN, refuses
 
 from jaxpose.evaluation import metrics as m
 
@@ -52,17 +52,6 @@ def test_procrustes_equals_scipy(poses, reflection, weighted):
     ours = m.procrustes_align(pred, truth, weights if weighted else None, allow_reflection=reflection)
     theirs = [scipy_aligned(*args, reflection=reflection) for args in zip(pred, truth, weights, strict=True)]
     np.testing.assert_allclose(ours, theirs, atol=5e-6)
-
-
-def test_a_mirrored_pose_is_aligned_by_the_best_rotation_and_not_by_a_reflection(poses):
-    # Here the unconstrained optimum is a reflection, so the sign correction is what is under test.
-    _, truth = poses
-    mirrored = truth * np.array([-1, 1, 1], np.float32)
-    ours = m.procrustes_align(mirrored, truth)
-    theirs = [scipy_aligned(p, g, np.ones(17)) for p, g in zip(mirrored, truth, strict=True)]
-    np.testing.assert_allclose(ours, theirs, atol=5e-6)
-    assert (m.p_mpjpe(mirrored, truth) > 0.1).all()
-    np.testing.assert_allclose(m.p_mpjpe(mirrored, truth, allow_reflection=True), 0, atol=2e-6)
 
 
 def test_p_mpjpe_of_a_collapsed_pose_is_the_spread_of_the_truth(poses):
@@ -118,8 +107,7 @@ def test_best_of_is_the_minimum_of_the_first():
     for num in (1, 7, 20):
         np.testing.assert_array_equal(m.best_of(errors, num), [min(errors[:num, i]) for i in range(6)])
     np.testing.assert_array_equal(m.best_of(errors), m.best_of(errors, 20))
-    with pytest.raises(ValueError, match=r"1\.\.20"):
-        m.best_of(errors, 21)
+    refuses(r"1\.\.20", m.best_of, errors, 21)
 
 
 def test_diversity_of_gaussian_hypotheses_is_their_deviation_relative_to_the_root():
@@ -135,8 +123,7 @@ def test_pairwise_distance_is_the_mean_over_all_pairs():
     samples = np.random.default_rng(0).normal(size=(6, 2, 4, 3))
     pairs = [np.linalg.norm(samples[i] - samples[j], axis=-1) for i in range(6) for j in range(i)]
     np.testing.assert_allclose(jax.jit(m.pairwise_distance)(samples), np.mean(pairs, 0), rtol=1e-5)
-    with pytest.raises(ValueError, match="H >= 2"):
-        m.pairwise_distance(jnp.zeros((1, 4, 3)))
+    refuses("H >= 2", m.pairwise_distance, jnp.zeros((1, 4, 3)))
 
 
 def test_velocity_and_acceleration_errors_of_known_motions():
@@ -148,17 +135,7 @@ def test_velocity_and_acceleration_errors_of_known_motions():
     np.testing.assert_allclose(m.velocity_error(drifting, still), 0.02, rtol=1e-3)
     np.testing.assert_allclose(m.acceleration_error(drifting, still, fps=30), 0, atol=1e-3)
     np.testing.assert_allclose(m.acceleration_error(falling, still, fps=30), 9.81, rtol=1e-3)
-    with pytest.raises(ValueError, match="F >= 3"):
-        m.acceleration_error(still[:2], still[:2])
-
-
-def test_diffposes_own_numbers():
-    z = np.load(GOLDEN / "diffpose/metrics.npz")
-    pred, truth = z["pred"], z["target"]
-    np.testing.assert_allclose(m.mpjpe(pred, truth).mean(), z["mpjpe"], atol=1e-6)
-    np.testing.assert_allclose(m.p_mpjpe(pred, truth), z["p_mpjpe_each"], atol=1e-6)
-    np.testing.assert_allclose(m.n_mpjpe(pred, truth).mean(), z["n_mpjpe"], atol=1e-6)
-    np.testing.assert_allclose(m.velocity_error(pred, truth), z["mpjve"], atol=1e-6)
+    refuses("F >= 3", m.acceleration_error, still[:2], still[:2])
 
 
 def test_gfposes_own_alignment():

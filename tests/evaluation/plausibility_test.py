@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from mannequin import ARM_LIMITS_DEG, LEG_LIMITS_DEG, TRUNK_LIMITS_DEG, AnglesDeg, forward_kinematics
 from scipy.spatial.transform import Rotation
+from shared import refuses
 
 from jaxpose.evaluation import plausibility as p
 from jaxpose.geometry import measures
@@ -37,14 +38,6 @@ def people():
 
 def named(poses):
     return dict(zip(measures.ANGLES, np.degrees(np.asarray(joint_angles(poses))).T, strict=True))
-
-
-def test_hinges_bend_by_the_angle_they_were_given():
-    angles = draw(1)
-    ours = named(posed(angles))
-    for i, side in enumerate(("left", "right")):
-        np.testing.assert_allclose(ours[f"{side}_knee_bend"], angles.legs[:, i, 3], atol=0.05)
-        np.testing.assert_allclose(ours[f"{side}_elbow_bend"], angles.arms[:, i, 3], atol=0.05)
 
 
 def test_a_body_made_by_hand():
@@ -156,5 +149,4 @@ def test_what_is_not_a_pose_is_implausible_and_what_is_not_a_reference_is_refuse
     for function in (p.angle_plausibility, p.bone_plausibility):
         with pytest.raises(ValueError, match=r"reference: needed poses of finite .* got 100 of 400"):
             function(people, np.where(np.arange(NUM)[:, None, None] < 100, np.nan, people))
-        with pytest.raises(ValueError, match="17"):
-            function(people[:, :16], people)
+        refuses("17", function, people[:, :16], people)

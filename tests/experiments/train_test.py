@@ -20,14 +20,8 @@ ROOT = Path(__file__).parents[2]
 TINY = [
     f"--config.{k}"
     for k in (
-        "network.hidden=32",
-        "network.time_width=16",
-        "network.num_groups=4",
-        "train.batch_size=16",
-        "train.warmup_steps=1",
-        "train.steps_per_dispatch=2",
-        "train.log_every=2",
-        "train.checkpoint_every=2",
+        *("network.hidden=32", "network.time_width=16", "network.num_groups=4", "train.batch_size=16"),
+        *("train.warmup_steps=1", "train.steps_per_dispatch=2", "train.log_every=2", "train.checkpoint_every=2"),
     )
 ]
 

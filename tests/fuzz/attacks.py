@@ -199,15 +199,7 @@ _LINEAR = {"process": "linear_betas", "process_args": [1e-4, 0.02, 1e9]}
 _UNKNOWN = np.full(17, 0xFFFFFFFF, "<u4").view("<U1")
 _PIPES = [name for name, entry in ENTRIES.items() if not entry.beside and name not in ("live.jsonl", "000000.npz")]
 _DEVICES = (
-    "k.npz",
-    "k.npy",
-    "coco.json",
-    "any.pkl",
-    "tiny.safetensors",
-    "lift.jaxexport",
-    "mesh.ply",
-    "j.c3d",
-    "j.trc",
+    *("k.npz", "k.npy", "coco.json", "any.pkl", "tiny.safetensors", "lift.jaxexport", "mesh.ply", "j.c3d", "j.trc"),
 )
 ATTACKS = [
     *(

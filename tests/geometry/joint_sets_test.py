@@ -9,7 +9,7 @@ import pytest
 from shared import DATA, needs_mocap
 
 from jaxpose.geometry.joint_sets import COMPOSITIONS, convert_joints, joint_map
-from jaxpose.geometry.skeleton import COCO_17, H36M_17, HALPE_26, MPI3DHP_17, SKELETONS, SMPL_22, SMPL_24
+from jaxpose.geometry.skeleton import COCO_17, H36M_17, HALPE_26, SKELETONS, SMPL_22, SMPL_24
 
 PAIRS = list(itertools.product(SKELETONS.values(), repeat=2))
 
@@ -53,14 +53,6 @@ def test_maps_commute_with_the_swap_of_sides():
         np.testing.assert_array_equal(known[swap(target)], known)
 
 
-def test_every_rule_is_convex_and_has_a_reason():
-    for rule in COMPOSITIONS:
-        assert sum(rule.weights.values()) == pytest.approx(1.0)
-        assert min(rule.weights.values()) > 0
-        assert rule.joint not in rule.weights
-        assert rule.reason
-
-
 def test_coco_to_h36m_of_a_hand_made_pose():
     coco = {joint: (0.0, 0.0, 0.0) for joint in COCO_17.joints}
     coco |= {"left_hip": (0.2, 1.0, 0.0), "right_hip": (-0.1, 0.9, 0.2), "nose": (0.0, 1.7, 0.1)}
@@ -85,13 +77,6 @@ def test_coco_to_h36m_of_a_hand_made_pose():
     for joint, (where, how_sure) in expected.items():
         np.testing.assert_allclose(point[joint], where, atol=1e-6, err_msg=joint)
         np.testing.assert_allclose(sure[joint], how_sure, atol=1e-6, err_msg=joint)
-
-
-def test_mpi3dhp_to_h36m_is_the_permutation_of_the_specification():
-    order = [14, 8, 9, 10, 11, 12, 13, 15, 1, 16, 0, 5, 6, 7, 2, 3, 4]
-    weights, known = joint_map(MPI3DHP_17, H36M_17)
-    np.testing.assert_array_equal(weights, np.eye(17)[order])
-    assert known.all()
 
 
 def test_what_cannot_be_known_is_unknown():

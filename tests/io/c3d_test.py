@@ -4,6 +4,7 @@ import struct
 
 import numpy as np
 import pytest
+from shared import refuses
 
 from jaxpose.geometry.axes import turn
 from jaxpose.io.c3d import read_c3d, write_c3d
@@ -115,16 +116,12 @@ def test_every_form_of_numbers_is_read(tmp_path, processor, is_float):
 
 def test_faults_are_named(tmp_path):
     (tmp_path / "bad.c3d").write_bytes(b"no c3d" * 100)
-    with pytest.raises(ValueError, match=r"bad\.c3d.*C3D file"):
-        read_c3d(tmp_path / "bad.c3d")
-    with pytest.raises(ValueError, match="no such file"):
-        read_c3d(tmp_path / "none.c3d")
-    with pytest.raises(ValueError, match="65535"):
-        write_c3d(tmp_path / "a.c3d", ("a",), np.zeros((5, 1, 3)), 30, None, 65534)
+    refuses(r"bad\.c3d.*C3D file", read_c3d, tmp_path / "bad.c3d")
+    refuses("no such file", read_c3d, tmp_path / "none.c3d")
+    refuses("65535", write_c3d, tmp_path / "a.c3d", ("a",), np.zeros((5, 1, 3)), 30, None, 65534)
     assert [p.name for p in tmp_path.iterdir()] == ["bad.c3d"]
 
 
 def test_without_ezc3d_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ezc3d", None)
-    with pytest.raises(ValueError, match=r'pip install "jaxpose\[c3d\]"'):
-        write_c3d(tmp_path / "a.c3d", ("a",), np.zeros((5, 1, 3)), 30)
+    refuses(r'pip install "jaxpose\[c3d\]"', write_c3d, tmp_path / "a.c3d", ("a",), np.zeros((5, 1, 3)), 30)

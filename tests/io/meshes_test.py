@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from body_tables import random_tables
+from scipy.spatial.transform import Rotation
 
 from jaxpose.geometry.body import full_rotations, make_body
 from jaxpose.geometry.body_joints import MODEL_JOINTS
@@ -46,17 +47,6 @@ def read_glb(path):
     return tree, arrays
 
 
-def turned(q):
-    """Matrices [..., 3, 3] of unit quaternions xyzw, by the columns they turn the axes to."""
-    x, y, z, w = np.moveaxis(np.asarray(q, np.float64), -1, 0)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
-
-
 def played(tree, arrays):
     """Times [F] and skinned vertices [F, V, 3] as a viewer computes them from the file alone."""
     (animation,) = tree["animations"]
@@ -66,13 +56,13 @@ def played(tree, arrays):
     local = np.tile(np.eye(4), (len(nodes), num, 1, 1))
     for j, node in enumerate(nodes):
         local[j, :, :3, 3] = node.get("translation", [0, 0, 0])
-        local[j, :, :3, :3] = turned(node.get("rotation", [0, 0, 0, 1]))
+        local[j, :, :3, :3] = Rotation.from_quat(node.get("rotation", [0, 0, 0, 1])).as_matrix()
     for channel in animation["channels"]:
         values = arrays[animation["samplers"][channel["sampler"]]["output"]]
         j, path = channel["target"]["node"], channel["target"]["path"]
         if path == "rotation":
             np.testing.assert_allclose(np.linalg.norm(values, axis=1), 1, atol=1e-6)
-            local[j, :, :3, :3] = turned(values)
+            local[j, :, :3, :3] = Rotation.from_quat(values).as_matrix()
         else:
             local[j, :, :3, 3] = values
     world = local.copy()

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from shared import refuses
 
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, MPII_16, SMPL_22
 from jaxpose.io import kind_of
@@ -120,10 +121,8 @@ def test_of_our_own_results_the_mean_is_read_whatever_their_input_missed(tmp_pat
 
 def test_people_of_impossible_size_are_taken_for_another_unit(tmp_path):
     np.savez(tmp_path / "a.npz", joints3d=1000 * POSES, frame=[5, 6, 7])
-    with pytest.raises(ValueError, match=r"a.npz: frame 5, person 0 is .* metres large.*try --unit mm"):
-        read_poses3d(tmp_path / "a.npz")
-    with pytest.raises(ValueError, match=r"try --unit m$"):
-        read_poses3d(npy(tmp_path / "b"), unit="mm")
+    refuses(r"a.npz: frame 5, person 0 is .* metres large.*try --unit mm", read_poses3d, tmp_path / "a.npz")
+    refuses(r"try --unit m$", read_poses3d, npy(tmp_path / "b"), unit="mm")
     few = np.full((1, 17, 3), np.nan)
     few[0, :2] = [[0, 0, 0], [0, 0.1, 0]]  # two joints of a person may be close
     np.save(tmp_path / "c.npy", few)
@@ -163,8 +162,7 @@ BAD = {
 def test_bad_files_are_named(case, tmp_path):
     name, write, message = BAD[case]
     write(tmp_path / name)
-    with pytest.raises(ValueError, match=f"{name}: .*{message}"):
-        read_poses3d(tmp_path / name)
+    refuses(f"{name}: .*{message}", read_poses3d, tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import inspect
 from pathlib import Path
 
 import pytest
-from command_line import refusal
 
 from jaxpose.app import cli
 from jaxpose.app.commands.options import COMMANDS
@@ -58,18 +57,3 @@ def test_flags_reach_the_function_and_its_lines_are_printed(command, flags, expe
     monkeypatch.setattr(module, function, called)
     cli.main([*command.split(), *flags.split()])
     assert capsys.readouterr().out.startswith("True\ndone in")
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "convert gfpose {}/no.pth --out {}/m.safetensors",
-        "convert dposer {}/no.pth --out {}/m.safetensors --identity-normalizer",
-        "prepare h36m --poses {}/no.pkl --split train --out {}/f",
-        "prepare videopose3d --poses {}/no.npz --subjects S9 --out {}/f",
-    ],
-)
-def test_a_missing_file_is_named(command, tmp_path, capsys):
-    error = refusal(capsys, cli.main, *command.format(tmp_path, tmp_path).split())
-    assert "no.p" in error or "no.npz" in error
-    assert not list(tmp_path.iterdir())

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from drawn import Read
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from jaxpose.app.viz import mesh_page, skins_of
 from jaxpose.app.viz.sheet import mesh_sheet
@@ -93,15 +94,7 @@ def test_frames_are_left_out_evenly_and_play_keeps_the_motions_speed(fps, limits
 def skinned(read, part):
     """Vertices [F, V, 3] in display axes, by the formula of viz/skin.py, from what the page holds."""
     rest, joints, turns, posed = (read.positions(part[name]) for name in ("rest", "joints", "turns", "posed"))
-    x, y, z, w = np.moveaxis(turns / np.linalg.norm(turns, axis=-1, keepdims=True), -1, 0)
-    R = np.stack(
-        [
-            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)], -1),
-            np.stack([2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)], -1),
-            np.stack([2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)], -1),
-        ],
-        -2,
-    )
+    R = Rotation.from_quat(turns.reshape(-1, 4)).as_matrix().reshape(*turns.shape[:2], 3, 3)
     t = posed - np.einsum("fjrc,jc->fjr", R, joints)
     index, share = read.whole(part["strongest"]), read.whole(part["shares"]) / 255
     moved = np.einsum("fvkrc,vc->fvkr", R[:, index], rest) + t[:, index]

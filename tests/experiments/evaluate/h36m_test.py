@@ -76,18 +76,6 @@ def test_windows_count_each_frame_once(evaluate, folder):
 
 
 @pytest.mark.slow
-def test_strict_counts_the_overlap_twice(evaluate, folder):
-    """As published: the last window of 2 in 3 frames starts at the middle one, which so weighs twice."""
-    code, text, result = evaluate("zero", "--encoder_only", "--strict")
-    assert code == 0, text
-    frames = load_frames(folder / "frames")
-    values = distances_mm(np.asarray(frames.camera, np.float64))
-    twice = np.repeat(values, np.where(frames.frame == 1, 2, 1))
-    action = np.repeat(frames.action, np.where(frames.frame == 1, 2, 1))
-    np.testing.assert_allclose(result["rows"][0]["mpjpe_mm"]["average"], macro(twice, action), rtol=1e-5)
-
-
-@pytest.mark.slow
 def test_hypotheses_are_those_of_lift(evaluate, folder):
     """The median of 3, against `lift` called by hand with pixels and the camera's own intrinsics."""
     released.save(folder / "tiny.safetensors", tiny(), dtype=jnp.float32)

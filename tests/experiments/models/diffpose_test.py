@@ -27,17 +27,9 @@ FRAME, VIDEO = (f"experiments/configs/diffpose17{name}.py" for name in ("", "_vi
 TINY = [
     f"--config.{k}"
     for k in (
-        "network.frame.width=8",
-        "network.frame.depth=1",
-        "network.frame.num_heads=2",
-        "data.kind=frames",
-        "train.batch_size=8",
-        "train.accumulate=2",
-        "train.warmup_steps=1",
-        "train.steps=4",
-        "train.steps_per_dispatch=2",
-        "train.log_every=2",
-        "train.checkpoint_every=2",
+        *("network.frame.width=8", "network.frame.depth=1", "network.frame.num_heads=2", "data.kind=frames"),
+        *("train.batch_size=8", "train.accumulate=2", "train.warmup_steps=1", "train.steps=4"),
+        *("train.steps_per_dispatch=2", "train.log_every=2", "train.checkpoint_every=2"),
     )
 ]
 TINY_VIDEO = [f"--config.network.video.{k}" for k in ("num_frames=3", "width=8", "depth=1", "num_heads=2")]

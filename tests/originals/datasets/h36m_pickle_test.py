@@ -6,6 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from shared import refuses
 
 from jaxpose.io.untrusted.pickled_list import PickledList
 from jaxpose.originals.datasets.h36m import load_frames
@@ -159,8 +160,7 @@ def test_a_bad_frame_is_named(tmp_path, change, message):
     with pytest.raises(ValueError, match=message) as error:
         list(prepare_pickles(poses, None, "train", tmp_path / "out"))
     assert str(error.value).startswith(str(poses))
-    with pytest.raises(ValueError, match="split: got 'val', must be one of train, test"):
-        list(prepare_pickles(poses, None, "val", tmp_path / "out"))
+    refuses("split: got 'val', must be one of train, test", list, prepare_pickles(poses, None, "val", tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from shared import refuses
 
 from jaxpose.originals.datasets.h36m import LAYOUT, Frames, load_frames, new_folder, writing_frames
 
@@ -40,18 +41,14 @@ def test_what_was_written_in_blocks_is_read_as_one(folder):
 
 def test_blocks_of_another_shape_and_none_leave_nothing(tmp_path):
     wrong = some_frames(3)._replace(camera=np.zeros((3, 16, 3), np.float32))
-    with pytest.raises(ValueError, match=r"camera: needed shape \(3, 17, 3\), got \(3, 16, 3\)"):
-        write(tmp_path / "h36m", wrong)
-    with pytest.raises(ValueError, match="no frames"):
-        write(tmp_path / "h36m")
+    refuses(r"camera: needed shape \(3, 17, 3\), got \(3, 16, 3\)", write, tmp_path / "h36m", wrong)
+    refuses("no frames", write, tmp_path / "h36m")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_is_new_and_appears_whole(folder, tmp_path):
-    with pytest.raises(ValueError, match="exists already"):
-        write(folder, some_frames(1))
-    with pytest.raises(ValueError, match="is not a folder"):
-        write(tmp_path / "no" / "h36m", some_frames(1))
+    refuses("exists already", write, folder, some_frames(1))
+    refuses("is not a folder", write, tmp_path / "no" / "h36m", some_frames(1))
 
     def fill():
         with new_folder(tmp_path / "other") as draft:
@@ -81,8 +78,7 @@ def test_a_folder_is_new_and_appears_whole(folder, tmp_path):
 )
 def test_a_damaged_folder_names_its_file(folder, break_it, message):
     break_it(folder)
-    with pytest.raises(ValueError, match=message):
-        load_frames(folder)
+    refuses(message, load_frames, folder)
 
 
 def cut(path, length):

@@ -2,28 +2,15 @@
 
 import numpy as np
 import pytest
-from shared import GOLDEN
+from shared import GOLDEN, refuses
 
 from jaxpose.originals.evaluation import h36m
 
 NAMES = ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm")
 # spec/diffpose.md 5.1
 PAPER = [
-    "Directions",
-    "Discussion",
-    "Eating",
-    "Greeting",
-    "Phoning",
-    "Photo",
-    "Posing",
-    "Purchases",
-    "Sitting",
-    "SittingDown",
-    "Smoking",
-    "Waiting",
-    "WalkDog",
-    "Walking",
-    "WalkTogether",
+    *("Directions", "Discussion", "Eating", "Greeting", "Phoning", "Photo", "Posing", "Purchases", "Sitting"),
+    *("SittingDown", "Smoking", "Waiting", "WalkDog", "Walking", "WalkTogether"),
 ]
 
 
@@ -132,8 +119,7 @@ def test_windows_that_overlap_need_strict(poses):
     truth = np.repeat(poses[1][:1], 4, 0)
     labels = {"video": np.zeros(4, int), "frame": np.array([0, 1, 1, 2])}
     pred = off_by(truth, [0, 6, 6, 9])
-    with pytest.raises(ValueError, match="frame 1 of video 0 occurs twice"):
-        h36m.h36m_row(pred, truth, np.full(4, 2), **labels)
+    refuses("frame 1 of video 0 occurs twice", h36m.h36m_row, pred, truth, np.full(4, 2), **labels)
     strict = h36m.h36m_row(pred, truth, np.full(4, 2), **labels, strict=True)["mpjve_mm_per_frame"]
     assert strict.per_action["Directions"] == pytest.approx((6 + 0 + 3) / 3, rel=1e-3)
 
@@ -157,5 +143,4 @@ def test_the_report_tells_what_is_absent():
     assert {len(line) for line in lines[:3]} == {len(lines[0])}
     absent = [name for name in PAPER if name not in ("Discussion", "Photo")]
     assert lines[3:5] == ["", f"P1: no frames of {', '.join(absent)}"]
-    with pytest.raises(ValueError, match="at least one result"):
-        h36m.report({})
+    refuses("at least one result", h36m.report, {})
