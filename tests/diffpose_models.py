@@ -15,12 +15,12 @@ from jaxpose.spaces.person import Statistics
 
 
 @functools.cache
-def tiny(video_frames: int | None = None) -> released.Model:
+def tiny(video_frames: int | None = None, symmetric: bool = False) -> released.Model:
     """Of single frames, or of windows of `video_frames`."""
     width = 8
     part = {"width": width, "depth": 1, "num_heads": 2, "dropout": 0.0}
     video = video_frames and MixSTE(num_frames=video_frames, width=width, depth=1, num_heads=2)
-    network = DiffPose(GraFormer(**part), video or None, GraphDenoiser(**part), context_width=width + 13)
+    network = DiffPose(GraFormer(**part), video or None, GraphDenoiser(**part), width + 13, symmetric)
     spec = released.Spec(
         "tiny", network, target="edm", num_steps=3, eta=0.0 if video else 1.0, scale="nothing: random weights"
     )

@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxpose.base import Array, Condition
+from jaxpose.geometry.skeleton import H36M_17, get_skeleton, mirror, other_side
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
 
@@ -23,7 +24,9 @@ class DiffPose(nn.Module):
     """Encoder and denoiser. frame, video: the encoder's parts. denoiser: conditioned on `context_width` numbers a
     joint.
 
-    A part may be None: the original's checkpoints hold one each. context_width: 0 for no context. With a context, the
+    A part may be None: the original's checkpoints hold one each. symmetric: an encoder's pose is the mean of those of
+    its input (u, v, confidence of each joint) and of the mirror image, as the paper evaluates; not in training.
+    context_width: 0 for no context. With a context, the
     collection "start" holds the encoder's residual [J, 3] and histograms of depth [J, DEPTH_BINS] (tasks/diffpose.py).
     """
 
@@ -31,6 +34,7 @@ class DiffPose(nn.Module):
     video: MixSTE | None = None
     denoiser: GraphDenoiser | None = None
     context_width: int = 0
+    symmetric: bool = False
 
     @nn.compact
     def __call__(self, keypoints: Array, x_t: Array, t: Array) -> None:
@@ -81,12 +85,23 @@ class DiffPose(nn.Module):
         if self.video is None:
             if self.frame is None:
                 raise ValueError("this DiffPose model has no encoder (frame and video are None)")
-            return self.frame(keypoints, train=train)
+            return self.encode_part("frame", keypoints, train=train)
         if self.frame is None:
-            return self.video(keypoints, train=train)
-        pose, _ = self.frame(keypoints)
-        correction, features = self.video(jnp.concatenate([keypoints, pose], -1), train=train)
+            return self.encode_part("video", keypoints, train=train)
+        pose, _ = self.encode_part("frame", keypoints)
+        correction, features = self.encode_part("video", jnp.concatenate([keypoints, pose], -1), train=train)
         return pose + correction, features
+
+    def encode_part(self, part: str, x: Array, *, train: bool = False) -> tuple[Array, Array]:
+        """Pose and features of the encoder "frame" or "video" alone, at inputs x [..., J, C] of its own."""
+        encoder = getattr(self, part)
+        pose, features = encoder(x, train=train)
+        if self.symmetric and not train:
+            skeleton = get_skeleton(self.frame.skeleton if self.frame else H36M_17.name)
+            signs = jnp.tile(jnp.array([-1.0, 1.0, 1.0]), x.shape[-1] // 3)
+            other, _ = encoder(x[..., other_side(skeleton), :] * signs)
+            pose = (pose + mirror(other, skeleton)) / 2
+        return pose, features
 
     def denoise(self, x_t: Array, t: Array, context: Array | None, *, train: bool = False) -> Array:
         """Raw output like x_t [..., J, D] at scalar t under a context [..., J, C]."""

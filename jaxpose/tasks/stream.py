@@ -214,7 +214,7 @@ def _newest(model: Model, window: Array) -> Encoded:
 
 def _apply(model: Model, x: Array, part: str) -> tuple[Array, Array]:
     """Pose and features of one part of the encoder, "frame" or "video"."""
-    run = network_of(model).apply(model.params, x, method=lambda net, x: getattr(net, part)(x))
+    run = network_of(model).apply(model.params, x, method=lambda net, x: net.encode_part(part, x))
     return cast(tuple[Array, Array], run)
 
 

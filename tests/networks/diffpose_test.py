@@ -5,9 +5,11 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from diffpose_models import tiny
 
 from jaxpose.base import Condition
+from jaxpose.geometry.skeleton import H36M_17, mirror, other_side
 
 RNG = np.random.default_rng(0)
 
@@ -35,6 +37,21 @@ def test_video_corrects_the_poses_of_single_frames():
     pose, told = apply(model, "encode", keypoints)
     np.testing.assert_allclose(pose, single + correction, atol=1e-5)
     np.testing.assert_allclose(told, features, atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [None, 3])
+def test_a_symmetric_encoder_gives_the_mirror_image_its_mirrored_pose(frames):
+    """Of which half is the plain encoder's; in training it is that alone."""
+    model, x = tiny(frames, symmetric=True), RNG.normal(size=(2, 3, 17, 3)).astype(np.float32)
+    turned = mirror(x[..., :2], H36M_17)
+    turned = np.concatenate([turned, x[..., 2:][..., other_side(H36M_17), :]], -1)
+    (pose, told), (other, _) = apply(model, "encode", x), apply(model, "encode", turned)
+    np.testing.assert_allclose(mirror(other, H36M_17), pose, atol=1e-5)
+    if frames is None:
+        (plain, features), (plain_turned, _) = (apply(tiny(), "encode", v) for v in (x, turned))
+        np.testing.assert_allclose(pose, (plain + mirror(plain_turned, H36M_17)) / 2, atol=1e-5)
+        np.testing.assert_array_equal(told, features)
+        np.testing.assert_array_equal(apply(model, "encode", x, train=True)[0], plain)
 
 
 def test_the_denoiser_sees_its_context_and_no_mask():

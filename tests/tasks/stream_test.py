@@ -42,7 +42,7 @@ def model(request):
 
 @pytest.fixture(scope="module")
 def video():
-    return tiny(FRAMES)
+    return tiny(FRAMES, symmetric=True)
 
 
 def follow(model, clip, rows, stream=None, **options):

@@ -37,7 +37,12 @@ def get_config(stage: str = "") -> ConfigDict:
             "name": "diffpose17_encoder" if is_encoder else "diffpose17",
             "stage": stage,
             "seed": 0,
-            "network": {"frame": graph, "video": None, "denoiser": None if is_encoder else dict(graph)},
+            "network": {
+                "frame": graph,
+                "video": None,
+                "denoiser": None if is_encoder else dict(graph),
+                "symmetric": True,
+            },
             "process": {"name": "vp", "args": (0.1, 20.0)},
             "loss": {"velocity_weight": 0.0}
             if is_encoder

@@ -119,8 +119,9 @@ def make_network(config: ConfigDict) -> DiffPose:
     if encoder is None:
         raise ValueError("config.network: needed a 'frame' or a 'video' encoder, got none")
     if not parts.denoiser:
-        return DiffPose(frame, video)
-    return DiffPose(frame, video, GraphDenoiser(**parts.denoiser), context_width=encoder.width + 13)
+        return DiffPose(frame, video, symmetric=parts.get("symmetric", False))
+    denoiser, width = GraphDenoiser(**parts.denoiser), encoder.width + 13
+    return DiffPose(frame, video, denoiser, width, parts.get("symmetric", False))
 
 
 def make_spec(config: ConfigDict) -> released.Spec:
