@@ -25,6 +25,8 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where no cluster tells it.", **where)
     flags.DEFINE_integer("num_processes", None, "Of the run; with --coordinator.", lower_bound=1, **where)
     flags.DEFINE_integer("process_id", None, "0 to num_processes - 1; with --coordinator.", lower_bound=0, **where)
+    about = "For the other processes to come, to meet, to answer and to leave."
+    flags.DEFINE_integer("wait_minutes", 10, about, lower_bound=1, upper_bound=24 * 60, **where)
 
 
 def start(name: str, values: flags.FlagValues, *, supported: bool = True) -> None:
@@ -44,7 +46,8 @@ def start(name: str, values: flags.FlagValues, *, supported: bool = True) -> Non
         raise ValueError(f"--process_id: got {given['process_id']}, must be 0 to {given['num_processes'] - 1}")
     from jaxpose.training import processes
 
-    processes.join(name, given["coordinator"], given["num_processes"], given["process_id"])
+    wait: Any = values["wait_minutes"].value
+    processes.join(name, given["coordinator"], given["num_processes"], given["process_id"], wait_minutes=wait)
 
 
 def owner(name: str) -> int:

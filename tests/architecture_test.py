@@ -35,7 +35,7 @@ MOST_LINES_AND_FILES = {
     "runtime": (233, 4),
     "spaces": (586, 6),
     "tasks": (5107, 29),
-    "training": (1428, 10),
+    "training": (1468, 10),
 }
 MOST_LINES_IN_ALL = {"experiments": 13_800, "tests": 36_000}
 MAX_BYTES = 9_000_000

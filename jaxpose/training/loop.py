@@ -79,14 +79,15 @@ def fit(
             with asked.nothing_to_lose(done):
                 here = runner.local(state)
                 found = {name: evaluator(here) for name, evaluator in evaluators.items()}
+            processes.meet("evaluated")
             log.write(done, {f"{name}/{key}": float(v) for name, row in found.items() for key, v in row.items()})
 
-        # the waits of collectives are short: all have read and placed their data before the first
-        processes.meet("begun")
+        processes.meet("begun")  # all have read and placed their data; collectives wait for 30 s only
         save()  # of step 0: what cannot be written is known before hours of work
         if done < total_steps:
             with asked.nothing_to_lose(done):
                 runner.compile(state, data)
+            processes.meet("compiled")
         evaluate()
         console.restart(done)
         length, begun = 1, time.monotonic()

@@ -14,6 +14,7 @@ from absl import flags
 from shared import needs_bench
 
 from experiments import launch
+from jaxpose.training import processes
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,6 +64,14 @@ def parsed(*given):
 def test_flags_that_do_not_fit_are_named(given, message):
     with pytest.raises(ValueError, match=message):
         launch.start("train", parsed(*given))
+
+
+@pytest.mark.parametrize(("given", "minutes"), [([], 10), (["--wait_minutes=90"], 90)])
+def test_the_wait_for_the_others_is_a_flag(monkeypatch, given, minutes):
+    joined = []
+    monkeypatch.setattr(processes, "join", lambda *args, **how: joined.append((args, how)))
+    launch.start("train", parsed("--coordinator=h:1", "--num_processes=2", "--process_id=1", *given))
+    assert joined == [(("train", "h:1", 2, 1), {"wait_minutes": minutes})]
 
 
 def test_a_command_of_one_process_says_so():

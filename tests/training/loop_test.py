@@ -53,6 +53,19 @@ class Killed(BaseException):
     """What no code of the run may catch, as it could not catch SIGKILL."""
 
 
+def test_processes_meet_before_the_first_save_after_compilation_and_after_evaluations(tmp_path, monkeypatch):
+    events, runner, save = [], make_runner(tiny.builder(), max_steps=5), checkpoint.save
+
+    def noted(name, function):
+        return lambda *args: (events.append(name), function(*args))[1]
+
+    monkeypatch.setattr(processes, "meet", events.append)
+    monkeypatch.setattr(checkpoint, "save", noted("save", save))
+    runner = runner._replace(compile=noted("compile", runner.compile), run=noted("run", runner.run))
+    tiny.run(tmp_path, 1, runner=runner, evaluate=lambda state: (events.append("evaluate"), tiny.weight_sum(state))[1])
+    assert events == ["begun", "save", "saved", "compile", "compiled", "run", "save", "saved", "evaluate", "evaluated"]
+
+
 def test_killed_while_saving_it_ends_like_an_uninterrupted_run(tmp_path, uninterrupted, monkeypatch):
     def killed(path):
         if path.name == "100":

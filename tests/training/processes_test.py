@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -24,7 +25,7 @@ BOUND = 1e-6  # what another order of the sums over devices may change in the we
 
 
 @contextlib.contextmanager
-def started(workdir, num, devices=1, shard=""):
+def started(workdir, num, devices=1, shard="", late=""):
     """The processes of one run, which are killed at the end; stderr and stdout go to files beside the folder."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -32,7 +33,7 @@ def started(workdir, num, devices=1, shard=""):
     env = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {xla.FLAGS}", "NPROC": "1"}
     runs = []
     for index in range(num):
-        command = [sys.executable, tiny.__file__, workdir, TOTAL, 5, 10, index, num, port, shard]
+        command = [sys.executable, tiny.__file__, workdir, TOTAL, 5, 10, index, num, port, shard, late]
         with open(log_of(workdir, index), "w", encoding="utf-8") as log:
             runs.append(subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=log, env=env))
     try:
@@ -95,16 +96,90 @@ def one(tmp_path_factory):
     return weights(workdir)
 
 
-def test_the_others_are_awaited_for_ten_minutes(monkeypatch):
+@pytest.fixture
+def fake_others(monkeypatch):
+    """As one of two processes that wait an hour, without another; what the others are asked, in its order."""
+    from orbax.checkpoint import multihost
+
+    events = []
+
+    def barrier(*, key, timeout_ms):
+        events.append((key.rpartition(" ")[0], timeout_ms // 60_000))
+
+    def compiled(shape, dtype):
+        events.append("compiled")
+        return lambda x: (events.append("run"), Local(x[0]))[1], None
+
+    class Local(NamedTuple):
+        value: Any
+
+        def addressable_data(self, _):
+            return self.value
+
+    monkeypatch.setattr(multihost, "get_barrier_sync_fn", lambda: barrier)
+    monkeypatch.setattr(processes, "_compiled_largest", compiled)
+    monkeypatch.setattr(jax, "make_array_from_process_local_data", lambda _, x: x)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: events.append("initialize"))
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    monkeypatch.setattr(processes, "_wait_minutes", 60)
+    return events
+
+
+def test_all_meet_between_the_compilation_of_a_collective_and_its_run(fake_others):
+    assert processes.largest(2.0) == (2.0,)
+    assert fake_others == ["compiled", ("compared", 60), "run"]
+    fake_others.clear()
+    assert processes.agreed({"a": 1}) == {"a": 1}
+    assert fake_others == ["compiled", ("compared", 7 * 24 * 60), "run", "compiled", ("compared", 60), "run"]
+
+
+def test_all_meet_once_they_have_joined(fake_others):
+    processes.join("train", "host:1", 2, 1, wait_minutes=30)
+    assert fake_others == ["initialize", "compiled", ("compared", 30), "run"]
+
+
+def test_no_two_meetings_have_one_name(fake_others, monkeypatch):
+    from orbax.checkpoint import multihost
+
+    keys = []
+    monkeypatch.setattr(multihost, "get_barrier_sync_fn", lambda: lambda *, key, timeout_ms: keys.append(key))
+    processes.meet("saved")
+    processes.meet("saved")
+    assert len(set(keys)) == 2
+
+
+def test_processes_that_do_not_come_are_named(fake_others, monkeypatch):
+    from orbax.checkpoint import multihost
+
+    def late(*, key, timeout_ms):
+        lines = (
+            "DEADLINE_EXCEEDED: Barrier timed out. Id: saved 3::0.",
+            "Some timed out task names:",
+            "1",
+            "12",
+            "",
+            "RPC",
+        )
+        raise RuntimeError("\n".join(lines))
+
+    monkeypatch.setattr(multihost, "get_barrier_sync_fn", lambda: late)
+    with pytest.raises(RuntimeError, match=r"did not come within 60 minutes: 1, 12 \(saved\); --wait_minutes"):
+        processes.meet("saved")
+
+
+@pytest.mark.parametrize("minutes", [10, 45])
+def test_the_others_are_awaited_for_minutes(monkeypatch, minutes):
     def refuses(*given, **waits):
         assert given == ("host:1", 2, 1)
-        assert waits == dict.fromkeys(WAITS, 600)
+        assert waits == dict.fromkeys(WAITS, 60 * minutes)
         raise RuntimeError("DEADLINE_EXCEEDED: barrier timed out\nframes of C++")
 
     monkeypatch.setattr(jax.distributed, "initialize", refuses)
     monkeypatch.setattr(jax.config, "update", lambda *_: None)
     with pytest.raises(ValueError, match=r"^--distributed: host:1 \(DEADLINE_EXCEEDED: barrier timed out\)$"):
-        processes.join("train", "host:1", 2, 1)
+        processes.join("train", "host:1", 2, 1, **({} if minutes == 10 else {"wait_minutes": minutes}))
 
 
 @pytest.mark.parametrize(
@@ -124,14 +199,15 @@ def test_what_ends_a_run_is_one_line_and_a_code(error, code, capsys):
     assert capsys.readouterr().err == ("" if code == 143 else f"train: {str(error) or 'interrupted'}\n")
 
 
-def test_an_error_of_jax_keeps_its_traceback_in_one_process_and_is_one_line_in_several(monkeypatch):
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError])
+def test_an_error_of_jax_keeps_its_traceback_in_one_process_and_is_one_line_in_several(monkeypatch, kind):
     with pytest.raises(RuntimeError, match="fault"), processes.as_one("train"):
         raise RuntimeError("fault")
     ends = []
     monkeypatch.setattr(processes, "_has_others", lambda: True)
     monkeypatch.setattr(processes, "exit_at_once", lambda *end: ends.append(end))
     with processes.as_one("train"):
-        raise RuntimeError("Gloo: connection closed by peer\nframes of C++")
+        raise kind("Gloo: connection closed by peer\nframes of C++")
     ((code, line),) = ends
     assert code == 1
     assert line.startswith("train: Gloo: connection closed by peer; start all processes again")
@@ -170,6 +246,12 @@ def test_a_signal_to_one_process_ends_all_with_a_checkpoint(tmp_path, two):
 )
 def test_processes_devices_and_shards_reach_the_weights_of_one(tmp_path, one, num, devices, shard):
     assert_close(run_all(tmp_path / "run", num, devices=devices, shard=shard), one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("late", "shard"), [("first save", ""), ("first step", "shard")])
+def test_a_process_may_be_later_than_gloo_waits(tmp_path, one, late, shard):
+    assert_close(run_all(tmp_path / "run", 2, shard=shard, late=late), one)
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """A small regression to train in tests: in this process, or as a process of its own that a test may kill.
 
-python tiny.py WORKDIR TOTAL_STEPS MAX_STEPS CHECKPOINT_EVERY [INDEX NUM_PROCESSES PORT [shard]]
+python tiny.py WORKDIR TOTAL_STEPS MAX_STEPS CHECKPOINT_EVERY [INDEX NUM_PROCESSES PORT [shard [late]]]
 """
 
 import functools
@@ -102,15 +102,21 @@ def slow_weight_sum(state):
     return weight_sum(state)
 
 
-def main(workdir, total_steps, max_steps, checkpoint_every, index=0, num_processes=1, port=0, shard=""):
-    """As a command: errors of the run become one line."""
+def main(workdir, total_steps, max_steps, checkpoint_every, index=0, num_processes=1, port=0, shard="", late=""):
+    """As a command: errors of the run become one line. late: what the last process comes too late for gloo to."""
     if int(num_processes) > 1:
         processes.join("tiny", f"localhost:{port}", int(num_processes), int(index))
     if shard:
         parallel._WORTH_DIVIDING = 2
     num_devices = 0 if int(num_processes) > 1 else 1
     runner = runner_of(num_devices, max_steps=int(max_steps), shard_state=bool(shard))
+    delay = 40 if int(index) == int(num_processes) - 1 else 0  # gloo waits 30 s
     with processes.as_one("tiny"):
+        if late == "first save":
+            time.sleep(delay)
+        if late == "first step":
+            compile = runner.compile
+            runner = runner._replace(compile=lambda *given: (time.sleep(delay), compile(*given)))
         run(workdir, int(total_steps), int(max_steps), int(checkpoint_every), runner, slow_weight_sum)
 
 
