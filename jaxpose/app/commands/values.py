@@ -298,7 +298,7 @@ class VideoFile:
     """The way to find people in a video."""
 
     detector: Annotated[str, metavar("NAME")] = "blazepose-full"
-    """blazepose-lite, -full (default), -heavy or -full+lite (both together), or rtmpose with --weights"""
+    """blazepose-lite, -full (default), -heavy or -full+lite (both together), movenet, or rtmpose with --weights"""
     weights: Annotated[Path | None, metavar("FILE"), text("the network of rtmpose, .onnx")] = None
     people: Annotated[Count | None, metavar("N"), text("the most people in a frame; 1 is fastest (all)")] = None
     every: Annotated[Count, metavar("K"), text("use every K-th frame (1)")] = 1

