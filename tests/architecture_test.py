@@ -37,7 +37,7 @@ MOST_LINES_AND_FILES = {
     "tasks": (5107, 29),
     "training": (1468, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13_800, "tests": 36_000}
+MOST_LINES_IN_ALL = {"experiments": 14_070, "tests": 36_000}
 MAX_BYTES = 9_000_000
 
 
