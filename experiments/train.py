@@ -46,7 +46,7 @@ from jaxpose.training import checkpoint, processes
 from jaxpose.training.loop import fit
 from jaxpose.training.parallel import make_runner
 from jaxpose.training.run_folder import check_config, locked
-from jaxpose.training.step import init_state, make_optimizer, make_step
+from jaxpose.training.step import init_state, make_optimizer, make_schedule, make_step
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A model of experiments/models, or a file.", lock_config=True)
 WORKDIR: flags.FlagHolder = flags.DEFINE_string("workdir", None, "Where checkpoints, metrics and config.json go.")
@@ -118,14 +118,10 @@ def _train(
 
     # Model, data on the device, loss; what is random about an example (camera, detector, masks) is drawn in the step.
     job = make_job(config)
-    tx = make_optimizer(
-        train.learning_rate,
-        warmup_steps=min(train.warmup_steps, train.steps),
-        total_steps=train.steps,
-        schedule=train.schedule,
-        weight_decay=train.weight_decay,
-        clip_norm=train.clip_norm,
-    )
+    schedule = {name: train[name] for name in ("schedule", "decay", "decay_every")}
+    warmup = min(train.warmup_steps, train.steps)
+    rate = make_schedule(train.learning_rate, warmup_steps=warmup, total_steps=train.steps, **schedule)
+    tx = make_optimizer(rate, weight_decay=train.weight_decay, clip_norm=train.clip_norm)
 
     # The run: the same for one device or many, pmap or sharding, and after any interruption.
     devices = jax.devices()[: train.num_devices or None]
@@ -136,6 +132,7 @@ def _train(
         tx,
         batch_size=train.batch_size,
         ema_decay=train.ema_decay,
+        ema_warmup=train.ema_warmup,
         accumulate=train.accumulate,
         compute_dtype=None if train.dtype == "float32" else jnp.dtype(train.dtype),
     )

@@ -30,7 +30,7 @@ from jaxpose.examples.bodies import Bodies
 from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import pose_example
 from jaxpose.training.parallel import make_runner
-from jaxpose.training.step import init_state, make_optimizer, make_step
+from jaxpose.training.step import init_state, make_optimizer, make_schedule, make_step
 
 _STARTS = 5  # processes that import; the median counts
 _COUNTS = (1, 2, 4)  # devices
@@ -149,7 +149,7 @@ def _training_row(setup: timing.Setup) -> timing.Row:
     model, config, batch = setup.model, pose17.get_config(), setup.sizes.train_batch
     view, masks = ViewRates(**config.view), MaskRates(**config.masks)
     bodies = random_bodies(model, 64)
-    tx = make_optimizer(1e-3, warmup_steps=1, total_steps=10)
+    tx = make_optimizer(make_schedule(1e-3, warmup_steps=1, total_steps=10))
 
     def example(key: Array, data: Any) -> Any:
         return pose_example(key, data, view, masks)

@@ -24,7 +24,7 @@ from experiments.train import make_job
 from jaxpose.base import Camera
 from jaxpose.io.anny_body import anny_body
 from jaxpose.training.parallel import AXIS, divided, make_runner
-from jaxpose.training.step import init_state, make_optimizer, make_step
+from jaxpose.training.step import init_state, make_optimizer, make_schedule, make_step
 
 _FEW, _FRAMES = 97, 200_000
 _LARGE = {"hidden": 4096, "time_width": 512, "num_blocks": 8, "encoder_blocks": 4}  # 725 M weights
@@ -68,7 +68,7 @@ def recipe(name: str, devices: list[Any]) -> Program:
         config.loss.start_poses, config.train.init = 320, config_name
     with tempfile.TemporaryDirectory() as folder:
         job = make_job(_on_few_frames(config, Path(folder)))
-    tx = make_optimizer(1e-3, warmup_steps=1, total_steps=10)
+    tx = make_optimizer(make_schedule(1e-3, warmup_steps=1, total_steps=10))
     build = functools.partial(
         make_step,
         job.example,

@@ -38,10 +38,13 @@ def training(**own: Any) -> dict[str, Any]:
         "init": "",  # a .safetensors file to go on from, instead of fresh weights
         "accumulate": 0,  # slices of a device's share of a step; 0: as the device is fastest
         "warmup_steps": 500,
-        "schedule": "cosine",
+        "schedule": "cosine",  # "constant"; "steps": times `decay` after each `decay_every` steps
+        "decay": 1.0,
+        "decay_every": 1,
         "weight_decay": 0.0,
         "clip_norm": 10.0,
         "ema_decay": 0.999,
+        "ema_warmup": True,
         "dtype": "float32",
         "mode": "sharding",
         "num_devices": 0,  # all, of all processes

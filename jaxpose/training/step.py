@@ -37,6 +37,7 @@ ExampleFn: TypeAlias = Callable[[Key, Data], Any]
 LossFn: TypeAlias = Callable[[Params, Key, Any], tuple[Array, Metrics]]
 
 _SLICE_ON_CPU = 256  # examples (python -m experiments.benchmark --case=training --accumulate=...)
+Schedule: TypeAlias = Literal["cosine", "constant", "steps"]
 OWN_METRICS = ("loss", "grad_norm", "update_norm")  # of each step; and the learning rate of an `Optimizer`
 
 
@@ -215,38 +216,34 @@ def _in_dtype(loss_fn: LossFn, dtype: Any) -> LossFn:
 
 
 def make_schedule(
-    learning_rate: float, *, warmup_steps: int, total_steps: int, schedule: Literal["cosine", "constant"] = "cosine"
-) -> optax.Schedule:
-    """Learning rate at a step: linear to `learning_rate`, then flat or a cosine to 0."""
-    if not 0 <= warmup_steps <= total_steps:
-        raise ValueError(f"warmup_steps must lie in 0..total_steps = {total_steps}, got {warmup_steps}")
-    if schedule not in ("cosine", "constant"):
-        raise ValueError(f"schedule must be 'cosine' or 'constant', got {schedule!r}")
-
-    def rate(step: Array) -> Array:
-        warmup = jnp.minimum(1.0, step / warmup_steps) if warmup_steps else 1.0
-        if schedule == "constant":
-            return learning_rate * jnp.asarray(warmup)
-        u = jnp.clip((step - warmup_steps) / max(total_steps - warmup_steps, 1), 0.0, 1.0)
-        return learning_rate * warmup * ((1 + jnp.cos(jnp.pi * u)) / 2)
-
-    return rate
-
-
-def make_optimizer(
     learning_rate: float,
     *,
     warmup_steps: int,
     total_steps: int,
-    schedule: Literal["cosine", "constant"] = "cosine",
-    weight_decay: float = 0.0,
-    clip_norm: float | None = 1.0,
-) -> Optimizer:
+    schedule: Schedule = "cosine",
+    decay: float = 1.0,
+    decay_every: int = 1,
+) -> optax.Schedule:
+    """Learning rate at a step: linear to `learning_rate`, then flat, a cosine to 0, or times `decay` at each
+    `decay_every` "steps"."""
+    if not 0 <= warmup_steps <= total_steps:
+        raise ValueError(f"warmup_steps must lie in 0..total_steps = {total_steps}, got {warmup_steps}")
+    after = {
+        "cosine": optax.cosine_decay_schedule(learning_rate, max(total_steps - warmup_steps, 1)),
+        "constant": optax.constant_schedule(learning_rate),
+        "steps": optax.exponential_decay(learning_rate, decay_every, decay, staircase=True),
+    }
+    if schedule not in after:
+        raise ValueError(f"schedule must be one of {', '.join(after)}, got {schedule!r}")
+    rising = optax.linear_schedule(0.0, learning_rate, max(warmup_steps, 1))
+    return optax.join_schedules([rising, after[schedule]], [warmup_steps])
+
+
+def make_optimizer(rate: optax.Schedule, *, weight_decay: float = 0.0, clip_norm: float | None = 1.0) -> Optimizer:
     """Clip the gradient's global norm to `clip_norm` (None: do not), then AdamW that decays matrices only.
 
-    Steps that are taken with it have the `learning_rate` among their metrics.
+    Steps that are taken with it have the learning rate, that of `rate`, among their metrics.
     """
-    rate = make_schedule(learning_rate, warmup_steps=warmup_steps, total_steps=total_steps, schedule=schedule)
     matrices = functools.partial(jax.tree.map, lambda p: jnp.ndim(p) > 1)
     adam = optax.adamw(rate, weight_decay=weight_decay, mask=matrices)
     tx = adam if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), adam)

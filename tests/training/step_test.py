@@ -111,16 +111,18 @@ def test_schedule_values():
     np.testing.assert_allclose(found, [0, 1, 2, quarter, 1, 0, 0], rtol=1e-6, atol=1e-7)
     constant = make_schedule(2.0, warmup_steps=10, total_steps=110, schedule="constant")
     np.testing.assert_allclose([constant(jnp.asarray(n)) for n in at], [0, 1, 2, 2, 2, 2, 2], rtol=1e-6)
+    steps = make_schedule(2.0, warmup_steps=10, total_steps=110, schedule="steps", decay=0.5, decay_every=25)
+    np.testing.assert_allclose([steps(jnp.asarray(n)) for n in at], [0, 1, 2, 1, 0.5, 0.125, 2 * 0.5**19], rtol=1e-6)
     assert make_schedule(2.0, warmup_steps=0, total_steps=10)(jnp.asarray(0)) == 2.0
     with pytest.raises(ValueError, match="warmup_steps must lie in"):
         make_schedule(1.0, warmup_steps=11, total_steps=10)
-    with pytest.raises(ValueError, match="'cosine' or 'constant'"):
+    with pytest.raises(ValueError, match="must be one of cosine, constant, steps"):
         make_schedule(1.0, warmup_steps=1, total_steps=10, schedule="linear")
 
 
 @pytest.mark.parametrize(("clip", "expected"), [(0.5, 0.5), (5.0, 2.0), (None, 2.0)])
 def test_clipping_bounds_the_gradient_that_adam_sees(clip, expected):
-    tx = make_optimizer(0.1, warmup_steps=0, total_steps=10, clip_norm=clip)
+    tx = make_optimizer(make_schedule(0.1, warmup_steps=0, total_steps=10), clip_norm=clip)
     state, step = one_step_function(slope, tx, {"w": jnp.zeros(4)})  # |gradient| = 2
     state, metrics = step(state, ())
     memory = optax.tree_utils.tree_get(state.opt_state, "mu")
@@ -129,7 +131,7 @@ def test_clipping_bounds_the_gradient_that_adam_sees(clip, expected):
 
 
 def test_only_matrices_decay():
-    tx = make_optimizer(0.1, warmup_steps=0, total_steps=10, schedule="constant", weight_decay=0.5)
+    tx = make_optimizer(lambda _: 0.1, weight_decay=0.5)
     params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
     updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
     np.testing.assert_allclose(updates["kernel"], -0.05, rtol=1e-6)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxpose.training import parallel, processes
 from jaxpose.training.loop import fit
 from jaxpose.training.parallel import make_runner
-from jaxpose.training.step import init_state, make_optimizer, make_step
+from jaxpose.training.step import init_state, make_optimizer, make_schedule, make_step
 
 BATCH = 16
 
@@ -43,7 +43,7 @@ def loss_fn(params, key, example):
 
 
 def make_tx():
-    return make_optimizer(3e-3, warmup_steps=5, total_steps=10_000, weight_decay=1e-2)
+    return make_optimizer(make_schedule(3e-3, warmup_steps=5, total_steps=10_000), weight_decay=1e-2)
 
 
 def start(seed=7):

@@ -38,9 +38,13 @@ def get_config(stage: str = "") -> ConfigDict:
             "data": {"folder": "data/h36m_train"},
             "train": training(  # init, of stage "diffusion": the export of stage "encoder"
                 steps=192_600 if is_encoder else 121_900,
-                batch_size=4 if is_encoder else 1024,
+                batch_size=4 if is_encoder else 512,  # clips of 243 frames; pairs of frames
                 learning_rate=4e-5 if is_encoder else 1e-3,
                 warmup_steps=0,
+                schedule="steps",  # of the original's epochs: after each, and after the 61st
+                decay=0.99 if is_encoder else 0.9,
+                decay_every=1_605 if is_encoder else 92_950,
+                ema_warmup=False,
                 weight_decay=0.1 if is_encoder else 0.0,
                 clip_norm=1.0,
                 export_dtype="float32",

@@ -1,15 +1,16 @@
 """DiffPose of video as its authors trained it on Human3.6M (spec/diffpose.md, 3.1 and 3.2), for `experiments.train`.
 
     encoder     mean w_j |p - g|  +  1/2 mean w_j (p_t - p_{t-1})^2  +  2 mean |(p_t - p_{t-1}) - (g_t - g_{t-1})|
-    diffusion   sum |e - g(sqrt(a_i) h + sqrt(1 - a_i) e, i)|^2,  h = (u, v, x, y, z),  e = s n,  i uniform in 0..50
+    diffusion   sum |e - g(sqrt(a_i) h + sqrt(1 - a_i) e, i)|^2,  h = (u, v, x, y, z),  e = s n,  i uniform in 0..50,
+                and 50 - i for a second frame
 
 p the encoder's poses, g the truth, w_j the weights of joints, n normal. u and v are the mean of a component that is
 drawn for each joint by its weight, s its deviation, and 1 of x, y and z; without mixtures in the folder they are the
 keypoints, and s is `loss.sigma`. The denoiser sees single frames and no context. The result is a model of DiffPose's
 own kind, which `experiments.evaluate h36m` scores.
 
-Other than in the original: the gradient of the encoder is not multiplied by its loss; learning rates fall by a cosine,
-not by steps; a clip begins at any frame, not at every 243rd.
+Other than in the original: the gradient of the encoder is not multiplied by its loss; a clip begins at any frame, not
+at every 243rd; frames are drawn with replacement, not by epochs; the averaged weights are exported, not the last ones.
 """
 
 import dataclasses
@@ -65,7 +66,7 @@ def diffpose_h36m_job(config: ConfigDict) -> Job:
         model = assemble([*parts, Part("video" if is_encoder else "denoiser", network, trained["params"])], "video")
         return dataclasses.replace(model, spec=dataclasses.replace(model.spec, name=config.name))
 
-    example: Any = functools.partial(clip_of, num_frames=network.num_frames) if is_encoder else frame_of
+    example: Any = functools.partial(clip_of, num_frames=network.num_frames) if is_encoder else pair_of
     loss = functools.partial(encoder_loss if is_encoder else denoiser_loss, network)
     whole = export({"params": params})
     return Job(whole.spec, {"params": params}, whole.statistics, data, example, loss, {}, export)
@@ -103,10 +104,10 @@ def clip_of(key: Key, data: Videos, *, num_frames: int) -> tuple[Array, Array]:
     return tuple(jnp.where(flipped, mirror(x, H36M_17), x) for x in clip)  # type: ignore[return-value]  # two
 
 
-def frame_of(key: Key, data: Videos) -> tuple[Array, Array]:
-    """h [17, 5] of a frame, and the scale [17, 5] of its noise."""
+def pair_of(key: Key, data: Videos) -> tuple[Array, Array]:
+    """h [2, 17, 5] of two frames, and the scale [2, 17, 5] of their noise."""
     row_key, component_key = jax.random.split(key)
-    row = jax.random.randint(row_key, (), 0, len(data.xyz))
+    row = jax.random.randint(row_key, (2,), 0, len(data.xyz))
     seen, xyz = jax.tree.map(lambda x: x[row], data.seen), data.xyz[row]
     uv, sigma = take_component(seen, draw_component(component_key, seen))
     return jnp.concatenate([uv, xyz], -1), jnp.concatenate([sigma, jnp.ones_like(xyz)], -1)
@@ -131,16 +132,21 @@ def _length(x: Array) -> Array:
 
 
 def denoiser_loss(network: Any, params: Any, key: Key, example: tuple[Array, Array]) -> tuple[Array, dict[str, Array]]:
-    """Of one frame, at one index."""
+    """Of two frames, at an index and at the one as far from the other end."""
     h, scale = example
     index_key, noise_key, dropout_key = jax.random.split(key, 3)
     sde = assemble([Part("denoiser", network, {})]).spec.sde()
-    t = (jax.random.randint(index_key, (), 0, NUM_INDICES) + 1) / jnp.float32(NUM_INDICES)
+    index = jax.random.randint(index_key, (), 0, NUM_INDICES)
+    t = (jnp.stack([index, NUM_INDICES - 1 - index]) + 1) / jnp.float32(NUM_INDICES)
     e = scale * jax.random.normal(noise_key, h.shape)
-    x = sde.alpha(t) * h + sde.sigma(t) * e
-    eps = network.apply(params, x, t, train=True, rngs={"dropout": dropout_key})
-    squared = jnp.square(e - eps)
-    return squared.sum(), {"eps_mse": squared.mean()}
+
+    def predicted(h: Array, e: Array, t: Array, key: Key) -> Array:
+        x = sde.alpha(t) * h + sde.sigma(t) * e
+        return network.apply(params, x, t, train=True, rngs={"dropout": key})
+
+    frames = zip(h, e, t, jax.random.split(dropout_key), strict=True)
+    squared = jnp.square(e - jnp.stack([predicted(*frame) for frame in frames]))
+    return squared.sum() / 2, {"eps_mse": squared.mean()}
 
 
 def _encoder_of(path: str) -> list[Part]:

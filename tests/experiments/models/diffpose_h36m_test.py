@@ -60,25 +60,29 @@ def test_the_loss_of_the_encoder_written_out():
 
 
 def test_the_denoiser_is_to_find_the_scaled_noise():
-    """Of a network that says 0 the loss is that of the noise: the sum of s^2; at index 0 x is h but for a hundredth."""
-    scale = jnp.concatenate([jnp.full((17, 2), 0.2), jnp.ones((17, 3))], -1)
+    """Of a network that says 0 the loss is that of the noise: the sum of s^2; at index 0 x is h but for a hundredth.
+
+    The indices of a pair of frames add up to 50 (spec/diffpose.md, 3.1).
+    """
+    scale = jnp.concatenate([jnp.full((2, 17, 2), 0.2), jnp.ones((2, 17, 3))], -1)
     seen = []
     stub = Stub(lambda x, t: seen.append((x, t)) or jnp.zeros_like(x))
-    h = jnp.full((17, 5), 3.0)
+    h = jnp.full((2, 17, 5), 3.0)
     loss = jax.vmap(lambda k: job.denoiser_loss(stub, {}, k, (h, scale))[0])
     found = np.asarray(loss(jax.random.split(jax.random.key(0), 4000)))
-    expected = float(jnp.square(scale).sum())
+    expected = float(jnp.square(scale[0]).sum())
     np.testing.assert_allclose(found.mean(), expected, atol=5 * found.std() / 4000**0.5)
 
     def at(key):
         found = []
         stub = Stub(lambda x, t: found.append((x, t)) or jnp.zeros_like(x))
         job.denoiser_loss(stub, {}, key, (h, scale))
-        return found[0]
+        return [jnp.stack(x) for x in zip(*found, strict=True)]
 
     x, t = jax.vmap(at)(jax.random.split(jax.random.key(1), 2000))
     index = np.rint(np.asarray(t) * 51 - 1).astype(int)
-    assert set(index) == set(range(51))
+    assert set(index[:, 0]) == set(range(51))
+    np.testing.assert_array_equal(index.sum(1), 50)
     early, late = (np.asarray(x)[index == i] for i in (0, 50))
     np.testing.assert_allclose(early.mean(), 3, atol=0.01)
     np.testing.assert_allclose(early[..., 2:].std(), 0.01, rtol=0.1)
@@ -86,7 +90,8 @@ def test_the_denoiser_is_to_find_the_scaled_noise():
 
 
 def test_components_are_drawn_for_each_joint(videos):
-    h, scale = jax.vmap(lambda k: job.frame_of(k, videos))(jax.random.split(jax.random.key(0), 4000))
+    pairs = jax.vmap(lambda k: job.pair_of(k, videos))(jax.random.split(jax.random.key(0), 2000))
+    h, scale = (x.reshape(-1, 17, 5) for x in pairs)
     wide = np.asarray(scale[..., 0]) > 0.2
     np.testing.assert_allclose(wide.mean(0), 0.25, atol=5 * 0.44 / 4000**0.5)
     assert abs(np.corrcoef(wide[:, :5].T) - np.eye(5)).max() < 0.1
