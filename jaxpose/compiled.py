@@ -108,29 +108,32 @@ def check_shape(
     raise ValueError(f"{name}: needed {needed}{note}, got {list(got)}")
 
 
-def _check_numbers(name: str, x: Any, low: float | None, high: float, *, missing: bool = False) -> None:
+def _check_numbers(
+    name: str, x: Any, low: float | None, high: float, *, missing: bool = False, direction: bool = False
+) -> None:
     dtype = np.dtype(getattr(x, "dtype", None) or np.asarray(x).dtype)
     if dtype.kind not in "biuf" or dtype.itemsize < 4 * (dtype.kind == "f") or not dtype.isnative:
         order = "" if dtype.isnative else " in another order of bytes"
         raise ValueError(f"{name}: needed float32 or whole numbers, got {dtype.name}{order}")
-    if low is not None:
-        check_values(functools.partial(_check_range, name, low, high, missing), x)
+    if low is None:
+        return
 
+    def check(x: np.ndarray) -> None:
+        finite = np.isfinite(x)
+        bad = ~((low <= x) & (x <= high) & finite) & (finite | (not missing))
+        if bad.any():
+            raise ValueError(f"{name}: needed finite numbers from {low:g} to {high:g}, got {x[bad].flat[0]:g}")
+        if direction and not (np.linalg.norm(x, axis=-1) > 1e-6).all():
+            raise ValueError(f"{name}: needed a direction, got a vector without a length")
 
-def _check_range(name: str, low: float, high: float, missing: bool, x: np.ndarray) -> None:
-    """ValueError naming the first number that is not from `low` to `high`, or not finite unless it may be missing."""
-    finite = np.isfinite(x)
-    bad = ~((low <= x) & (x <= high) & finite) & (finite | (not missing))
-    if bad.any():
-        raise ValueError(f"{name}: needed finite numbers from {low:g} to {high:g}, got {x[bad].flat[0]:g}")
+    check_values(check, x)
 
 
 def check_num(num: int, name: str = "num_hypotheses") -> None:
     """ValueError unless a number of poses or steps is whole, and from 1 to what memory may hold."""
-    shown = repr(num)[:40]
     if not isinstance(num, int | np.integer) or isinstance(num, bool) or not 1 <= num <= _MOST:
         legal = "at least 1" if isinstance(num, int) and num < 1 else f"a whole number of at most {_MOST:,}"
-        raise ValueError(f"{name}: needed {legal}, got {shown}")
+        raise ValueError(f"{name}: needed {legal}, got {num!r:.40}")
 
 
 def check_arguments(given: Mapping[str, Any], of: str = "") -> None:
@@ -152,13 +155,7 @@ def check_arguments(given: Mapping[str, Any], of: str = "") -> None:
         elif name in _MISSING:
             _check_numbers(name, value, -_MISSING[name], _MISSING[name], missing=True)
         elif name in _DIRECTIONS and not isinstance(value, str):  # the name of an axis
-            _check_numbers(name, value, -1e6, 1e6)
-            check_values(functools.partial(_check_direction, name), value)
-
-
-def _check_direction(name: str, x: np.ndarray) -> None:
-    if not (np.linalg.norm(x, axis=-1) > 1e-6).all():
-        raise ValueError(f"{name}: needed a direction, got a vector without a length")
+            _check_numbers(name, value, -1e6, 1e6, direction=True)
 
 
 def checked(function: _Function) -> _Function:
@@ -202,9 +199,7 @@ def size_for(num: int) -> int:
         raise ValueError(f"needed at least 1 observation and 1 hypothesis, got {num}")
     if num <= _SIZES[-1]:
         return next(size for size in _SIZES if size >= num)
-    factor = 1
-    while num > 10 * factor * _DECADE[0]:
-        factor *= 10
+    factor = 10 ** max(0, len(str(num - 1)) - 3)
     return next((factor * size for size in _DECADE if factor * size >= num), 10 * factor * _DECADE[0])
 
 

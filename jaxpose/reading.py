@@ -1,6 +1,7 @@
 """Reading of untrusted files: every fault becomes a ValueError of one line that names the file."""
 
 import functools
+import importlib
 import os
 import pickle
 import reprlib
@@ -86,6 +87,14 @@ def check_growth(path: FilePath, count: int, what: str) -> None:
         raise ValueError(f"{path}: {what} would take {8 * count:,} bytes of memory; must be at most {most:,}")
 
 
+def package(name: str, purpose: str, extra: str) -> Any:
+    """The package `name`, which an extra installs; ValueError, opening with `purpose`, where it is missing."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ValueError(f'{purpose}: pip install "jaxpose[{extra}]"') from error
+
+
 def one_line(error: object) -> str:
     """An error's message in one printable line of bounded length."""
     text = str(error)
@@ -97,7 +106,7 @@ def one_line(error: object) -> str:
 def shown(value: Any, most: int = 80) -> str:
     """A value in an error message: the start of its text, which is not made in full."""
     brief = _Brief()
-    brief.maxstring = brief.maxother = brief.maxlong = most
+    brief.maxlevel, brief.maxstring, brief.maxother, brief.maxlong = 3, most, most, most
     try:
         return one_line(brief.repr(value))[:most]
     except Exception:  # integers of too many digits
@@ -134,10 +143,6 @@ def _fits(value: Any, kind: Any) -> bool:
 
 class _Brief(reprlib.Repr):
     """A few entries of nested values, to a depth at which shared parts cost nothing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxlevel = 3
 
     repr_OrderedDict = reprlib.Repr.repr_dict
 

@@ -116,9 +116,7 @@ def prepare_amass(
         raise ValueError(f"{root}: no sequences of {', '.join(absent)}; needed {_NEEDED}; folders are {there}")
     if absent:
         yield f"{root}: nothing of {', '.join(absent)}, also of the split {split!r}"
-    rows: list[_Rows] = []
-    left_out: dict[str, str] = {}
-    counts: dict[str, dict[str, int]] = {}
+    rows, left_out, counts = list[_Rows](), dict[str, str](), dict[str, dict[str, int]]()
     for subset, sequences in ((s, listed) for s, listed in by_subset.items() if listed):
         kept = yield from _read(sequences, left_out, None if published else fps, seed)
         counts[subset] = {"sequences": len(kept), "frames": sum(len(row.frame) for row in kept)}
@@ -126,7 +124,8 @@ def prepare_amass(
         rows += kept
     if not rows:
         raise ValueError(f"{root}: none of {len(left_out)} files gave a frame; {next(iter(left_out.values()))}")
-    _write(target, rows)
+    target.parent.mkdir(exist_ok=True)
+    write_npz(target, _arrays(rows))
     rule = {"rule": "24 % of the middle 80 %", "seed": seed} if published else {"rule": "every k-th", "fps": fps}
     counts = {subset: count for subset, count in counts.items() if count["sequences"]}
     record = {"split": split, "selection": rule, "subsets": counts, "absent": absent, "left_out": left_out}
@@ -170,11 +169,6 @@ def _select(sequence: Sequence, fps: float | None, seed: int) -> _Rows:
     if not len(frames):
         raise ValueError(f"{sequence.path}: {num} frames, too few for one to be kept")
     return _Rows(sequence, frames, take_frames(motion, frames))
-
-
-def _write(target: Path, rows: list[_Rows]) -> None:
-    target.parent.mkdir(exist_ok=True)
-    write_npz(target, _arrays(rows))
 
 
 def _arrays(rows: list[_Rows]) -> dict[str, np.ndarray]:

@@ -185,7 +185,6 @@ def _frames(z: Arrays, kept: np.ndarray, field: str, scale: str) -> np.ndarray:
 
 
 def _straight_frames(z: Arrays, kept: np.ndarray, field: str, scale: str) -> np.ndarray:
-    """The same with limbs corrected, where the file says by how much."""
     of_frames = np.repeat(kept, z["seq_length"][kept])
     named = ("seq_knee_bend", "seq_elbow_bend")
     bends = Bends(*(z[name][of_frames] if name in z else np.zeros(len(of_frames)) for name in named))

@@ -20,6 +20,7 @@ import numpy as np
 from jaxpose.datasets.bends import ELBOW, KNEE, bends, lowest_tenth, median_of
 from jaxpose.files import write_json, write_npz
 from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.geometry.windows import between
 from jaxpose.io.smpl_motion import Motion, resample, take_frames
 from jaxpose.io.take import rotation_matrices, rotation_vectors
 
@@ -66,15 +67,9 @@ def at_rate(recorded: Recorded, fps: float) -> Recorded:
     """The take at `fps`: every k-th frame where that is possible, else interpolated; between a missing frame and the
     next, frames are missing."""
     motion = resample(recorded.motion, fps)
-    last = len(recorded.joints) - 1
-    at = np.minimum(np.arange(len(motion.body_pose)) * recorded.motion.fps / fps, last)
-    before = np.floor(at + 1e-6).astype(int)
-    share = np.clip(at - before, 0, 1)[:, None, None]
-    share = np.where(share < 1e-3, 0, share)
-    joints = recorded.joints[before]
-    after = recorded.joints[np.minimum(before + 1, last)]
-    joints = np.where(share > 0, (1 - share) * joints + share * after, joints)
-    return recorded._replace(motion=motion, joints=joints)
+    at = np.minimum(np.arange(len(motion.body_pose)) * recorded.motion.fps / fps, len(recorded.joints) - 1)
+    at = np.where(abs(at - at.round()) < 1e-3, at.round(), at)
+    return recorded._replace(motion=motion, joints=between(recorded.joints, at))
 
 
 def on_floor(recorded: Recorded, floor: str) -> tuple[Recorded, float]:

@@ -22,7 +22,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxpose.geometry.skeleton import H36M_17, SMPL_22
-from jaxpose.io.take import rotation_matrices, rotation_vectors, shortest_rotation
+from jaxpose.io.smpl_motion import posed
+from jaxpose.io.take import rotation_vectors, shortest_rotation
 
 
 class Bends(NamedTuple):
@@ -69,7 +70,7 @@ def straight_rotations(rotations: np.ndarray, joints: np.ndarray, bends: Bends) 
     rows = np.flatnonzero((bends.knee > 0) | (bends.elbow > 0))
     if not len(rows):
         return found
-    world = _in_world(rotations[rows])
+    _, world = posed(np.zeros((22, 3)), rotations[rows], np.zeros((len(rows), 3)))
     for limb, which in _LIMBS:
         bent = np.flatnonzero(bends[which][rows] > 0)
         here, of_pose, of_body = rows[bent], _of(H36M_17.joints, limb), _of(SMPL_22.joints, limb)
@@ -101,15 +102,6 @@ def _middle(start: np.ndarray, middle: np.ndarray, end: np.ndarray, bend: np.nda
     b = d / np.sqrt(ratio**2 + 1 + 2 * ratio * np.cos(new))
     a = ratio * b
     return start + (d**2 + a**2 - b**2) / (2 * d) * along + a * b * np.sin(new) / d * off
-
-
-def _in_world(rotations: np.ndarray) -> np.ndarray:
-    """Rotations [N, 22, 3, 3] in the world of local ones [N, 22, 3]."""
-    turned = rotation_matrices(rotations)
-    for joint, parent in enumerate(SMPL_22.parents):
-        if parent >= 0:
-            turned[:, joint] = turned[:, parent] @ turned[:, joint]
-    return turned
 
 
 def _of(names: tuple[str, ...], limb: tuple[str, ...]) -> list[int]:

@@ -21,15 +21,18 @@ Sola et al., A micro Lie theory (2018), equation 145.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
+from jaxpose.geometry.rotations import ancestors
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.io.smpl_motion import posed
+from jaxpose.io.joints17 import HELD_BY_HEAD, LEG
+from jaxpose.io.smpl_motion import bones_of, posed
 from jaxpose.io.take import rest_positions, rotation_matrices, rotation_vectors
 
 NOISE = 0.01  # metres, of each coordinate
+BLOCK = 256  # frames that are well solved at once
 LEAST_POINTS = 6  # of a frame; fewer do not hold a body
 _LEAST_DEVIATION = 0.1  # radians: the solvers of motion capture hold collars and hinges still, which bodies do not
 _OPEN = 10.0  # degrees, standard deviation about the least known axis: a rotation that positions do not show
@@ -37,67 +40,38 @@ _BONE, _OFFSET = 0.1, 0.04  # deviations of the shape: a share of a bone, metres
 _STEPS, _ROUNDS, _STEPS_OF_SHAPE, _OF_SHAPE = 40, 5, 8, 64  # for poses; of the shape: rounds of steps, frames
 
 _J = {name: j for j, name in enumerate(SMPL_22.joints)}
-_PARENTS = SMPL_22.parents
-# Points that are no joint of SMPL's: the joint that holds them, and where on an adult of 1.7 m, metres (x left, y up,
-# z forward) from it. The fit moves them by a few centimetres.
+_PARENTS = list(SMPL_22.parents)
+_SIDES = ("left", "right")
+_HIPS, _SHOULDERS = ([f"{side}_{joint}" for side in _SIDES] for joint in ("hip", "shoulder"))
+# The joint that holds a point, and where on an adult of 1.7 m, metres (x left, y up, z forward) from it: that of a
+# point that is no joint of SMPL's is moved by the fit, by a few centimetres; hip is the middle of the hips.
 _HELD: dict[str, tuple[str, tuple[float, float, float]]] = {
-    **{
-        "spine": ("spine1", (0, 0.06, 0)),
-        "thorax": ("spine3", (0, 0.17, -0.01)),
-        "upper_neck": ("head_base", (0, 0, 0)),
-    },
-    **{"neck_nose": ("head_base", (0, -0.02, 0.04)), "head": ("head_base", (0, 0.2, 0.02))},
+    **{name: (name, (0, 0, 0)) for name in _J},
+    "hip": ("pelvis", (0, 0, 0)),
+    "spine": ("spine1", (0, 0.06, 0)),
+    "thorax": ("spine3", (0, 0.17, -0.01)),
+    "upper_neck": ("head_base", (0, 0, 0)),
     "nose": ("head_base", (0, 0.05, 0.11)),
+    **{name: ("head_base", offset) for name, offset in HELD_BY_HEAD.items()},
 }
-for _side, _x in (("left", 1), ("right", -1)):
+for _side, _x in zip(_SIDES, (1, -1), strict=True):
     _HELD |= {
-        **{
-            f"{_side}_eye": ("head_base", (0.03 * _x, 0.09, 0.08)),
-            f"{_side}_ear": ("head_base", (0.075 * _x, 0.06, 0)),
-        },
+        f"{_side}_eye": ("head_base", (0.03 * _x, 0.09, 0.08)),
+        f"{_side}_ear": ("head_base", (0.075 * _x, 0.06, 0)),
         f"{_side}_heel": (f"{_side}_ankle", (0, -0.06, -0.05)),
         f"{_side}_big_toe": (f"{_side}_foot", (-0.02 * _x, -0.02, 0.07)),
         f"{_side}_small_toe": (f"{_side}_foot", (0.04 * _x, -0.02, 0.04)),
         f"{_side}_hand": (f"{_side}_wrist", (0.08 * _x, 0, 0)),
     }
 _MOVED = ("neck", "head_base", "left_shoulder")  # joints that bodies and marker sets put in other places of the trunk
-_LEG = 0.82  # metres, thigh and shin of that adult (io/retarget.py)
-# Bones, and the pairs of points (or of middles of points) whose distance shows their lengths.
-_SIDES = ("left", "right")
-_HIPS, _SHOULDERS = (tuple(f"{side}_{joint}" for side in _SIDES) for joint in ("hip", "shoulder"))
-_Ends: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
-_MEASURES: list[tuple[list[str], list[_Ends]]] = [
-    ([f"{side}_{end}" for side in _SIDES], [((f"{side}_{start}",), (f"{side}_{end}",)) for side in _SIDES])
+# Bones, and the pairs of points whose distance shows their lengths; hips, shoulders: the middles of both.
+_MEASURES = [
+    ([f"{side}_{end}" for side in _SIDES], [(f"{side}_{start}", f"{side}_{end}") for side in _SIDES])
     for start, end in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
+] + [
+    (["spine1", "spine2", "spine3", "neck", "left_collar", "right_collar"], [("hips", "shoulders")]),
+    *((both, [(both[0], both[1])]) for both in (_HIPS, _SHOULDERS)),
 ]
-_MEASURES += [
-    (["spine1", "spine2", "spine3", "neck", "left_collar", "right_collar"], [(_HIPS, _SHOULDERS)]),
-    ([*_HIPS], [((_HIPS[0],), (_HIPS[1],))]),
-    ([*_SHOULDERS], [((_SHOULDERS[0],), (_SHOULDERS[1],))]),
-]
-
-
-class _Shape(NamedTuple):
-    """Bones [22, 3] from the parent and offsets [K, 3] of points from the joints that hold them."""
-
-    bones: np.ndarray
-    offsets: np.ndarray
-
-
-class _Problem(NamedTuple):
-    """holder [K]: the joint of each point; below [22, K]: which joints turn it; the prior's mean, deviation [22, 3]."""
-
-    holder: np.ndarray
-    below: np.ndarray
-    mean: np.ndarray
-    deviation: np.ndarray
-
-
-class _Pose(NamedTuple):
-    """vectors [F, 22, 3] rad, the root's first; place [F, 3] of the pelvis."""
-
-    vectors: np.ndarray
-    place: np.ndarray
 
 
 class PointSkeleton(NamedTuple):
@@ -105,14 +79,17 @@ class PointSkeleton(NamedTuple):
 
     rest: [22, 3] m, its joints at rest with the pelvis at 0. unobserved: joints with a rotation that the points leave
     open by more than 10 degrees about some axis, and by how many (standard deviation, median over frames). known [K]
-    bool: the points that it holds.
+    bool: the points that it holds. holder [K]: the joint of each of these; shape [22 + K, 3]: bones from the parent,
+    then offsets of points from their holders; mean, deviation [69]: the prior of a pose, infinite where it has none.
     """
 
     rest: np.ndarray
     unobserved: dict[str, float]
     known: np.ndarray
-    problem: _Problem
-    shape: _Shape
+    holder: np.ndarray
+    shape: np.ndarray
+    mean: np.ndarray
+    deviation: np.ndarray
 
 
 class JointAngles(NamedTuple):
@@ -136,17 +113,22 @@ def fit_skeleton(
     bones that no point shows. mean, deviation: [21, 3] rad, of each rotation in motion capture. Points that are no
     joint of SMPL's and that no joint is known to hold are left out. ValueError where a frame has fewer than six others.
     """
-    known = np.array([name in _J or name in _HELD or name == "hip" for name in names])
-    y, used = _held(points, known), [name for name, keep in zip(names, known, strict=True) if keep]
-    problem = _problem(used, mean, deviation)
-    start, basis = _start_shape(y, used, np.asarray(rest, np.float64))
+    known = np.array([name in _HELD for name in names])
+    y, used = _held(points, known), [name for name in names if name in _HELD]
+    bones = bones_of(rest)
+    bones *= _factors(y, used, rest_positions(bones, _PARENTS))[:, None]
+    start, basis = _start_shape(used, bones)
+    spread = np.maximum(np.asarray(deviation, np.float64), _LEAST_DEVIATION).ravel()
+    free = np.full(3, np.inf)
+    prior = np.pad(np.asarray(mean, np.float64).ravel(), 3), np.concatenate([free, spread, free])
+    skeleton = PointSkeleton(rest, {}, known, _holders(used), start, *prior)
     few = y[np.unique(np.linspace(0, len(y) - 1, min(len(y), _OF_SHAPE)).astype(int))]
-    pose, shape = _start_pose(few, problem, start), start
+    pose = _start_pose(few, skeleton)
     for _ in range(_ROUNDS):
-        pose = _fit_pose(few, problem, shape, pose, _STEPS_OF_SHAPE)
-        coefficients = _fit_shape(few, problem, start, basis, pose)
-        shape = _Shape(*(a + np.tensordot(coefficients, b, 1) for a, b in zip(start, basis, strict=True)))
-    return PointSkeleton(rest_positions(shape.bones, _PARENTS), _unobserved(few, problem, shape), known, problem, shape)
+        pose = _fit_pose(few, skeleton, pose, _STEPS_OF_SHAPE)[0]
+        skeleton = skeleton._replace(shape=start + _fit_shape(few, skeleton._replace(shape=start), basis, pose))
+    hessian = _fit_pose(few, skeleton, _start_pose(few, skeleton))[1]
+    return skeleton._replace(rest=rest_positions(skeleton.shape[:22], _PARENTS), unobserved=_unobserved(hessian))
 
 
 def joint_angles(skeleton: PointSkeleton, points: np.ndarray) -> JointAngles:
@@ -154,12 +136,12 @@ def joint_angles(skeleton: PointSkeleton, points: np.ndarray) -> JointAngles:
 
     ValueError where a frame has fewer than six points that it holds.
     """
-    y, problem, shape = _held(points, skeleton.known), skeleton.problem, skeleton.shape
-    pose = _fit_pose(y, problem, shape, _start_pose(y, problem, shape))
+    y = _held(points, skeleton.known)
+    pose, _ = _fit_pose(y, skeleton, _start_pose(y, skeleton))
     error = np.full(points.shape[:2], np.nan)
-    error[:, skeleton.known] = np.linalg.norm(_points(problem, shape, pose)[0] - y, axis=-1)
-    vectors = rotation_vectors(rotation_matrices(pose.vectors)).astype(np.float32)
-    return JointAngles(vectors[:, 1:], vectors[:, 0], pose.place.astype(np.float32), error)
+    error[:, skeleton.known] = np.linalg.norm(_points(skeleton.holder, skeleton.shape, pose)[0] - y, axis=-1)
+    vectors = rotation_vectors(rotation_matrices(pose[:, :66].reshape(-1, 22, 3))).astype(np.float32)
+    return JointAngles(vectors[:, 1:], vectors[:, 0], pose[:, 66:].astype(np.float32), error)
 
 
 def points_of(
@@ -169,21 +151,14 @@ def points_of(
 
     rest: [22, 3] m, the joints at rest, facing z. The rest as of `JointAngles`. ValueError for an unknown name.
     """
-    if unknown := [name for name in names if name not in _J and name not in _HELD and name != "hip"]:
-        raise ValueError(f"names: got {', '.join(unknown)}; must be one of {', '.join([*_J, *_HELD, 'hip'])}")
-    bones = np.asarray(rest, np.float64) - np.asarray(rest, np.float64)[np.maximum(_PARENTS, 0)]
-    offsets = _table_offsets(names, bones)
-    if "hip" in names:
-        offsets[list(names).index("hip")] = bones[[_J[name] for name in _HIPS]].mean(0)
-    vectors = np.concatenate([global_orient[:, None], body_pose], 1).astype(np.float64)
-    problem = _problem(names, np.zeros((21, 3)), np.ones((21, 3)))
-    return _points(problem, _Shape(bones, offsets), _Pose(vectors, np.asarray(pelvis, np.float64)))[0]
+    if unknown := [name for name in names if name not in _HELD]:
+        raise ValueError(f"names: got {', '.join(unknown)}; must be one of {', '.join(_HELD)}")
+    pose = np.concatenate([global_orient, body_pose.reshape(-1, 63), pelvis], 1).astype(np.float64)
+    return _points(_holders(names), _start_shape(names, bones_of(rest))[0], pose)[0]
 
 
-def _table_offsets(names: Sequence[str], bones: np.ndarray) -> np.ndarray:
-    """Offsets [K, 3] of points from the joints that hold them, by the table, for a person with these legs."""
-    metres = np.linalg.norm(bones[[_J["left_knee"], _J["left_ankle"]]], axis=-1).sum() / _LEG  # of the table's metres
-    return np.array([_HELD[n][1] if n in _HELD and n not in _J else (0.0, 0, 0) for n in names]) * metres
+def _holders(names: Sequence[str]) -> np.ndarray:
+    return np.array([_J[_HELD[name][0]] for name in names])
 
 
 def _held(points: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -195,82 +170,60 @@ def _held(points: np.ndarray, known: np.ndarray) -> np.ndarray:
     return y
 
 
-def _problem(names: Sequence[str], mean: np.ndarray, deviation: np.ndarray) -> _Problem:
-    holder = np.array([_J[name] if name in _J else _J[_HELD.get(name, ("pelvis",))[0]] for name in names])
-    above = np.eye(22, dtype=bool)
-    for j, parent in enumerate(_PARENTS[1:], 1):
-        above[j] |= above[parent]  # joint and its ancestors
-    free = np.zeros((1, 3)), np.full((1, 3), np.inf)
-    spread = np.maximum(np.asarray(deviation, np.float64), _LEAST_DEVIATION)
-    return _Problem(holder, above[holder].T, np.concatenate([free[0], mean]), np.concatenate([free[1], spread]))
-
-
-def _start_shape(y: np.ndarray, names: Sequence[str], rest: np.ndarray) -> tuple[_Shape, _Shape]:
-    """The shape at coefficients 0, of the person's size, and its change by each of S coefficients: [S, ...]."""
-    bones = np.concatenate([np.zeros((1, 3)), rest[1:22] - rest[list(_PARENTS[1:])]])
-    bones = bones * _factors(y, names, rest_positions(bones, _PARENTS))[:, None]
-    offsets = _table_offsets(names, bones)
-    changes: list[tuple[np.ndarray, np.ndarray]] = []
-
-    def add(of_bones: dict[int, np.ndarray], of_points: dict[int, np.ndarray]) -> None:
-        change = np.zeros_like(bones), np.zeros_like(offsets)
-        for array, rows in zip(change, (of_bones, of_points), strict=True):
-            for row, value in rows.items():
-                array[row] = value
-        changes.append(change)
-
-    for name, j in _J.items():
-        other = _J.get(name.replace("left_", "right_"), j)
-        if j and not name.startswith("right_"):
-            add({k: _BONE * bones[k] for k in (j, other)}, {})
-    hips = (_J["left_hip"], _J["right_hip"])
+def _start_shape(names: Sequence[str], bones: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The shape [22 + K, 3] at coefficients 0, by the table, and its change by each: [S, 22 + K, 3]."""
+    metres = np.linalg.norm(bones[[_J["left_knee"], _J["left_ankle"]]], axis=-1).sum() / LEG  # of the table's metres
+    shape = np.concatenate([bones, np.array([_HELD[name][1] for name in names]) * metres])
+    right, eye = {j: _J[name.replace("left_", "right_")] for name, j in _J.items()}, np.eye(3)
+    hips = [_J[name] for name in _HIPS]
+    lengths = [{k: _BONE * bones[k] for k in (j, right[j])} for name, j in _J.items() if not name.startswith("right_")]
     # the hips' distance; their other directions would be a tilt of the pelvis
-    add({hips[0]: np.array([_OFFSET, 0, 0]), hips[1]: np.array([-_OFFSET, 0, 0])}, {})
+    changes = [*lengths[1:], {hips[0]: _OFFSET * eye[0], hips[1]: -_OFFSET * eye[0]}]
     for name in (moved for moved in _MOVED if moved in names):
-        j, other = _J[name], _J[name.replace("left_", "right_")]
-        for axis in np.eye(3)[0 if name.startswith("left_") else 1 :]:  # what has no side stays in the middle
-            add({other: _OFFSET * axis * (-1, 1, 1), j: _OFFSET * axis}, {})
-    for k, name in enumerate(names):
-        if name in _HELD and name not in _J:
-            for axis in np.eye(3):
-                add({}, {k: _OFFSET * axis})
-    basis = _Shape(*(np.stack(x) for x in zip(*changes, strict=True)))
-    if "hip" in names:  # the middle of the hips, which the pelvis holds
-        k = names.index("hip")
-        offsets[k] = bones[list(hips)].mean(0)
-        basis.offsets[:, k] = basis.bones[:, list(hips)].mean(1)
-    return _Shape(bones, offsets), basis
+        axes = eye[0 if name.startswith("left_") else 1 :]  # what has no side stays in the middle
+        changes += [{right[_J[name]]: _OFFSET * axis * (-1, 1, 1), _J[name]: _OFFSET * axis} for axis in axes]
+    free = [22 + k for k, name in enumerate(names) if name not in _J and name != "hip"]
+    changes += [{k: _OFFSET * axis} for k in free for axis in eye]
+    basis = np.zeros((len(changes), *shape.shape))
+    for change, rows in zip(basis, changes, strict=True):
+        change[list(rows)] = list(rows.values())
+    if "hip" in names:
+        k = 22 + list(names).index("hip")
+        shape[k], basis[:, k] = shape[hips].mean(0), basis[:, hips].mean(1)
+    return shape, basis
 
 
 def _factors(y: np.ndarray, names: Sequence[str], rest: np.ndarray) -> np.ndarray:
     """How much longer [22] than at rest [22, 3] each bone is, by medians of the distances of points that show it."""
     factors = np.full(22, np.nan)
+    shown, resting = (dict(zip(of, np.moveaxis(x, -2, 0), strict=True)) for x, of in ((y, names), (rest, _J)))
+    for points in (shown, resting):
+        for middle, ends in (("hips", _HIPS), ("shoulders", _SHOULDERS)):
+            if points.keys() >= set(ends):
+                points[middle] = (points[ends[0]] + points[ends[1]]) / 2
     for scaled, pairs in _MEASURES:
         ratios = []
-        for ends in pairs:
-            if all(name in names for end in ends for name in end):
-                shown, resting = (
-                    np.linalg.norm(np.subtract(*(np.mean([x[..., at(n), :] for n in end], 0) for end in ends)), axis=-1)
-                    for x, at in ((y, names.index), (rest, _J.__getitem__))
-                )
-                ratios += [np.nanmedian(shown) / resting] if np.isfinite(shown).any() else []
+        for a, b in pairs:
+            length = np.linalg.norm(shown[a] - shown[b], axis=-1) if shown.keys() >= {a, b} else np.full(1, np.nan)
+            if np.isfinite(length).any():
+                ratios.append(np.nanmedian(length) / np.linalg.norm(resting[a] - resting[b]))
         if ratios:
             factors[[_J[name] for name in scaled]] = np.mean(ratios)
     return np.where(np.isfinite(factors), factors, np.nanmedian(factors) if np.isfinite(factors).any() else 1.0)
 
 
-def _points(problem: _Problem, shape: _Shape, pose: _Pose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _points(holder: np.ndarray, shape: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points [F, K, 3], joints and global rotations."""
-    p, G = posed(shape.bones, pose.vectors, pose.place)
-    held = problem.holder
-    return p[:, held] + np.einsum("fkij,kj->fki", G[:, held], shape.offsets), p, G
+    p, G = posed(shape[:22], pose[:, :66].reshape(-1, 22, 3), pose[:, 66:])
+    return p[:, holder] + np.einsum("fkij,kj->fki", G[:, holder], shape[22:]), p, G
 
 
-def _start_pose(y: np.ndarray, problem: _Problem, shape: _Shape) -> _Pose:
-    """The prior's mean pose, turned and moved onto the points (Kabsch)."""
-    vectors = np.repeat(problem.mean[None], len(y), 0)
-    x, p, _ = _points(problem, shape, _Pose(vectors, np.zeros((len(y), 3))))
-    trunk = np.isin(problem.holder, [_J[n] for n in _J if not n.endswith(("knee", "ankle", "foot", "elbow", "wrist"))])
+def _start_pose(y: np.ndarray, skeleton: PointSkeleton) -> np.ndarray:
+    """The prior's mean pose [F, 69], turned and moved onto the points (Kabsch)."""
+    pose = np.repeat(skeleton.mean[None], len(y), 0)
+    x, p, _ = _points(skeleton.holder, skeleton.shape, pose)
+    limbs = [j for name, j in _J.items() if name.endswith(("knee", "ankle", "foot", "elbow", "wrist"))]
+    trunk = ~np.isin(skeleton.holder, limbs)
     visible = np.isfinite(y).all(-1)
     enough = (visible & trunk).sum(-1) >= 4
     weight = (visible & (trunk | ~enough[:, None]))[..., None].astype(np.float64)
@@ -278,59 +231,57 @@ def _start_pose(y: np.ndarray, problem: _Problem, shape: _Shape) -> _Pose:
     U, _, Vt = np.linalg.svd(np.einsum("fki,fkj->fij", weight * np.nan_to_num(y - y_mid), x - x_mid))
     U[..., 2] *= np.linalg.det(U @ Vt)[:, None]
     R = U @ Vt
-    vectors[:, 0] = rotation_vectors(R)
-    return _Pose(vectors, (y_mid - np.einsum("fij,fkj->fki", R, x_mid - p[:, :1]))[:, 0])
-
-
-def _fit_pose(y: np.ndarray, problem: _Problem, shape: _Shape, pose: _Pose, num_steps: int = _STEPS) -> _Pose:
-    """Levenberg-Marquardt: each frame has its own damping, and takes a step that lowers its energy."""
-    damping, cost = np.full(len(y), 1.0), _energy(y, problem, shape, pose)
-    for _ in range(num_steps):
-        A, b = _normal_equations(y, problem, shape, pose)
-        diagonal = np.einsum("fii->fi", A)
-        step = np.linalg.solve(A + (damping[:, None] * diagonal)[..., None] * np.eye(69), b[..., None])[..., 0]
-        tried = _Pose(pose.vectors + step[:, :66].reshape(-1, 22, 3), pose.place + step[:, 66:])
-        now = _energy(y, problem, shape, tried)
-        better = now < cost
-        gain = np.where(better, cost - now, 0).max()
-        pose = _Pose(
-            *(np.where(better.reshape(-1, *[1] * (a.ndim - 1)), b, a) for a, b in zip(pose, tried, strict=True))
-        )
-        cost, damping = np.where(better, now, cost), np.where(better, damping / 5, np.minimum(damping * 4, 1e6))
-        if better.any() and gain < 1e-3:
-            break
+    pose[:, :3] = rotation_vectors(R)
+    pose[:, 66:] = (y_mid - np.einsum("fij,fkj->fki", R, x_mid - p[:, :1]))[:, 0]
     return pose
 
 
-def _energy(y: np.ndarray, problem: _Problem, shape: _Shape, pose: _Pose) -> np.ndarray:
-    away = np.nan_to_num(_points(problem, shape, pose)[0] - y) / NOISE
-    off = (pose.vectors - problem.mean) / problem.deviation
-    return (away**2).sum((1, 2)) / 2 + (off**2).sum((1, 2)) / 2
+def _fit_pose(
+    y: np.ndarray, skeleton: PointSkeleton, pose: np.ndarray, num_steps: int = _STEPS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Levenberg-Marquardt: each frame has its own damping, and takes a step that lowers its energy.
+
+    The poses [F, 69], 22 rotations and then the pelvis' place, and the Hessians [F, 69, 69] at them.
+    """
+    damping, (cost, A, b) = np.full(len(y), 1.0), _normal_equations(y, skeleton, pose)
+    for _ in range(num_steps):
+        damped = A + (damping[:, None] * np.einsum("fii->fi", A))[..., None] * np.eye(69)
+        tried = pose + np.linalg.solve(damped, b[..., None])[..., 0]
+        now, *equations = _normal_equations(y, skeleton, tried)
+        better = now < cost
+        gain = np.where(better, cost - now, 0).max()
+        damping = np.where(better, damping / 5, np.minimum(damping * 4, 1e6))
+        for kept, new in zip((pose, cost, A, b), (tried, now, *equations), strict=True):
+            kept[better] = new[better]
+        if better.any() and gain < 1e-3:
+            break
+    return pose, A
 
 
-def _normal_equations(y: np.ndarray, problem: _Problem, shape: _Shape, pose: _Pose) -> tuple[np.ndarray, np.ndarray]:
-    """Hessian [F, 69, 69] and negative gradient [F, 69] of the energy: 22 rotations, then the pelvis' place."""
-    x, p, G = _points(problem, shape, pose)
+def _normal_equations(
+    y: np.ndarray, skeleton: PointSkeleton, pose: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The energy [F], its Hessian [F, 69, 69] and negative gradient [F, 69]."""
+    holder = skeleton.holder
+    x, p, G = _points(holder, skeleton.shape, pose)
     num, K = x.shape[:2]
-    above = np.concatenate([np.broadcast_to(np.eye(3), (num, 1, 3, 3)), G[:, list(_PARENTS[1:])]], 1)
-    turned = above @ _left_jacobian(pose.vectors)  # [F, 22, 3, 3]: turn in the world by a change of v_j
-    lever = x[:, None] - p[:, :, None]  # [F, 22, K, 3]
-    J = (_cross(-lever) @ turned[:, :, None]) * problem.below[None, :, :, None, None]
-    J = J.transpose(0, 2, 3, 1, 4)
-    J = np.concatenate([J.reshape(num, K, 3, 66), np.broadcast_to(np.eye(3), (num, K, 3, 3))], -1)
-    visible = np.isfinite(y).all(-1)
-    J = (J * (visible / NOISE)[..., None, None]).reshape(num, 3 * K, 69)
+    parents = np.concatenate([np.broadcast_to(np.eye(3), (num, 1, 3, 3)), G[:, _PARENTS[1:]]], 1)
+    turned = parents @ _left_jacobian(pose[:, :66].reshape(-1, 22, 3))  # turn in the world by a change of v_j
+    turns = ancestors(SMPL_22.parents)[holder].T[..., None]  # [22, K, 1]: 1 where the joint turns the point
+    lever = (x[:, None] - p[:, :, None]) * turns
+    J = (_cross(-lever) @ turned[:, :, None]).transpose(0, 2, 3, 1, 4).reshape(num, K, 3, 66)
+    J = np.concatenate([J, np.broadcast_to(np.eye(3), (num, K, 3, 3))], -1)
+    J = (J * (np.isfinite(y).all(-1) / NOISE)[..., None, None]).reshape(num, 3 * K, 69)
     away = (np.nan_to_num(y - x) / NOISE).reshape(num, 3 * K, 1)
-    precision = 1 / problem.deviation**2
-    A, b = np.swapaxes(J, 1, 2) @ J, (np.swapaxes(J, 1, 2) @ away)[..., 0]
-    A[:, np.arange(66), np.arange(66)] += precision.ravel()
-    b[:, :66] -= (precision * (pose.vectors - problem.mean)).reshape(num, 66)
-    return A, b
+    off = (pose - skeleton.mean) / skeleton.deviation
+    A = np.swapaxes(J, 1, 2) @ J + np.diag(skeleton.deviation**-2.0)
+    b = (np.swapaxes(J, 1, 2) @ away)[..., 0] - off / skeleton.deviation
+    return ((away**2).sum((1, 2)) + (off**2).sum(1)) / 2, A, b
 
 
-def _fit_shape(y: np.ndarray, problem: _Problem, shape: _Shape, basis: _Shape, pose: _Pose) -> np.ndarray:
-    """Coefficients [S] of the shape for given rotations; where the pelvis stands is left free in each frame."""
-    still = _Pose(pose.vectors, np.zeros_like(pose.place))
+def _fit_shape(y: np.ndarray, skeleton: PointSkeleton, basis: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """The change [22 + K, 3] of the shape for given rotations; where the pelvis stands is left free in each frame."""
+    still = pose * (np.arange(69) < 66)
     visible = np.isfinite(y).all(-1)[..., None]
     total = np.maximum(visible.sum(1, keepdims=True), 1)
 
@@ -338,28 +289,23 @@ def _fit_shape(y: np.ndarray, problem: _Problem, shape: _Shape, basis: _Shape, p
         v = np.where(visible, v, 0)
         return (v - visible * v.sum(1, keepdims=True) / total).ravel() / NOISE
 
-    columns = [relative(_points(problem, _Shape(*one), still)[0]) for one in zip(*basis, strict=True)]
-    A, b = np.stack(columns, 1), relative(y - _points(problem, shape, still)[0])
-    return np.linalg.solve(A.T @ A + np.eye(A.shape[1]), A.T @ b)
+    columns = [relative(_points(skeleton.holder, one, still)[0]) for one in basis]
+    A, b = np.stack(columns, 1), relative(y - _points(skeleton.holder, skeleton.shape, still)[0])
+    return np.tensordot(np.linalg.solve(A.T @ A + np.eye(A.shape[1]), A.T @ b), basis, 1)
 
 
-def _unobserved(y: np.ndarray, problem: _Problem, shape: _Shape) -> dict[str, float]:
-    pose = _fit_pose(y, problem, shape, _start_pose(y, problem, shape))
-    covariance = np.linalg.inv(_normal_equations(y, problem, shape, pose)[0])
-    open_joints = {}
-    for j, name in enumerate(SMPL_22.joints[1:], 1):
-        block = covariance[:, 3 * j : 3 * j + 3, 3 * j : 3 * j + 3]
-        degrees = float(np.degrees(np.median(np.sqrt(np.linalg.eigvalsh(block)[:, -1]))))
-        if degrees > _OPEN:
-            open_joints[name] = round(degrees, 1)
-    return open_joints
+def _unobserved(hessian: np.ndarray) -> dict[str, float]:
+    covariance = np.linalg.inv(hessian)
+    blocks = {name: covariance[:, 3 * j : 3 * j + 3, 3 * j : 3 * j + 3] for name, j in _J.items() if j}
+    degrees = {
+        name: float(np.degrees(np.median(np.sqrt(np.linalg.eigvalsh(block)[:, -1])))) for name, block in blocks.items()
+    }
+    return {name: round(value, 1) for name, value in degrees.items() if value > _OPEN}
 
 
 def _cross(v: np.ndarray) -> np.ndarray:
     """The matrices [..., 3, 3] of the products v x."""
-    x, y, z = np.moveaxis(v, -1, 0)
-    zero = np.zeros_like(x)
-    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*v.shape, 3)
+    return np.cross(np.eye(3), v[..., None, :])
 
 
 def _left_jacobian(v: np.ndarray) -> np.ndarray:

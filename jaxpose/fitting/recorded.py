@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxpose.datasets.prepare_mocap import Recorded, at_rate
-from jaxpose.fitting.joint_angles import PointSkeleton, fit_skeleton, joint_angles, points_of
+from jaxpose.fitting.joint_angles import BLOCK, PointSkeleton, fit_skeleton, joint_angles, points_of
 from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.joint_sets import joint_map
 from jaxpose.geometry.skeleton import H36M_17, SMPL_22
@@ -18,7 +18,6 @@ from jaxpose.io.retarget import GENERIC_OFFSETS
 from jaxpose.io.take import rest_positions
 from jaxpose.reading import check_growth
 
-_BLOCK = 256  # frames solved at once
 _LIMBS = [j for j, name in enumerate(H36M_17.joints) if name.startswith(("left_", "right_"))]
 
 
@@ -59,8 +58,8 @@ def recorded_positions(
         raise ValueError(f"{path}: no frame has all of {', '.join(np.array(names)[limbs])}")
     skeleton, last_line = fit_skeleton(xyz[whole], names, GENERIC_REST, *prior), time.monotonic()
     recorded = Recorded(_still(len(xyz), fps, source), np.full((len(xyz), 17, 3), np.nan, np.float32), "positions")
-    for rows in np.array_split(whole, -(-len(whole) // _BLOCK)):
-        _solve(recorded, skeleton, xyz, rows, weights, known)
+    for rows in np.array_split(whole, -(-len(whole) // BLOCK)):
+        _solve(recorded, skeleton, xyz, rows, weights)
         if time.monotonic() - last_line > seconds:
             last_line = time.monotonic()
             yield f"{path}: joint angles {rows[-1] + 1}/{len(xyz)}"
@@ -72,21 +71,12 @@ def _still(num: int, fps: float, source: str) -> Motion:
     return Motion(pose, root, place, fps, None, source)
 
 
-def _solve(
-    recorded: Recorded,
-    skeleton: PointSkeleton,
-    xyz: np.ndarray,
-    rows: np.ndarray,
-    weights: np.ndarray,
-    known: np.ndarray,
-) -> None:
-    """Rotations and joints of some rows, put into `recorded`."""
+def _solve(recorded: Recorded, skeleton: PointSkeleton, xyz: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> None:
     motion, angles = recorded.motion, joint_angles(skeleton, xyz[rows])
-    held = points_of(skeleton.rest, angles.body_pose, angles.global_orient, angles.pelvis, H36M_17.joints)
+    motion.body_pose[rows], motion.global_orient[rows], motion.transl[rows], _ = angles
+    held = points_of(skeleton.rest, *angles[:3], H36M_17.joints)
     measured = np.where(weights[..., None] > 0, weights[..., None] * xyz[rows][:, None], 0).sum(2)
-    recorded.joints[rows] = np.where(known[:, None] & np.isfinite(measured), measured, held)
-    motion.body_pose[rows], motion.global_orient[rows] = angles.body_pose, angles.global_orient
-    motion.transl[rows] = angles.pelvis
+    recorded.joints[rows] = np.where((weights.sum(1) > 0)[:, None] & np.isfinite(measured), measured, held)
 
 
 def _on_grid(path: Path, poses: Poses3D, person: int) -> tuple[np.ndarray, int]:

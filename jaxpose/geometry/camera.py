@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Numbers
-from jaxpose.geometry.products import product, turned
+from jaxpose.geometry.products import product, turned, unit
 
 _A = TypeVar("_A", Array, np.ndarray)
 # Fixed-point undistortion contracts by about |distortion| a step; 20 steps reach float32 for lenses of up to +-40 %.
@@ -96,8 +96,8 @@ def world_to_camera(R_cam_world: Array, t_cam: Array, x_world: Array) -> Array:
 
 def look_at(eye: Array, target: Array, up: Array) -> tuple[Array, Array]:
     """(R_cam_world [..., 3, 3], t_cam [..., 3]) of a camera at `eye` whose axis meets `target`, `up` upright."""
-    forward = _unit(target - eye)
-    right = _unit(jnp.cross(forward, up))
+    forward = unit(target - eye)
+    right = unit(jnp.cross(forward, up))
     R = jnp.stack([right, jnp.cross(forward, right), forward], -2)
     return R, -product(R, eye[..., None])[..., 0]
 
@@ -107,7 +107,7 @@ def turn_to(xy: Array) -> Array:
 
     Rodrigues' formula with the axis d x z: no angle is formed, so it is smooth where the ray is the axis already.
     """
-    d = _unit(jnp.concatenate([xy, jnp.ones_like(xy[..., :1])], -1))
+    d = unit(jnp.concatenate([xy, jnp.ones_like(xy[..., :1])], -1))
     x, y, z = d[..., 0], d[..., 1], d[..., 2]
     k = 1 / (1 + z)
     return jnp.stack(
@@ -147,6 +147,12 @@ def check_intrinsics(intrinsics: np.ndarray, name: str = "intrinsics") -> np.nda
     return array
 
 
+def extent_px(xy: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """The larger extent [...] px of the visible [..., J] of points [..., J, 2]; 0 where none is."""
+    low, high = (np.where(visible[..., None], xy, far) for far in (np.inf, -np.inf))
+    return np.where(visible.any(-1), (high.max(-2) - low.min(-2)).max(-1), 0)
+
+
 def check_pixels(keypoints: np.ndarray, intrinsics: np.ndarray, name: str = "keypoints") -> None:
     """ValueError where keypoints [..., 2], NaN where not known, or intrinsics [..., 4] are no pixels."""
     check_intrinsics(intrinsics, "camera: intrinsics")
@@ -160,7 +166,3 @@ def check_pixels(keypoints: np.ndarray, intrinsics: np.ndarray, name: str = "key
 def _size(width: Array | float, height: Array | float) -> Array:
     """Image sizes [..., 1, 2], to be taken from points [..., J, 2]."""
     return jnp.stack(jnp.broadcast_arrays(jnp.asarray(width), jnp.asarray(height)), -1)[..., None, :]
-
-
-def _unit(v: Array) -> Array:
-    return v / jnp.linalg.norm(v, axis=-1, keepdims=True)

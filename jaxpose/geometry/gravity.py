@@ -67,7 +67,8 @@ def vertical(people: list[Seen]) -> Vertical:
     seconds = sum(person.seconds for person in people)
     if seconds < _LEAST_SECONDS:
         return Vertical(level, _UNKNOWN, False, f"people are seen for {seconds:.1f} s only")
-    thinned = _thinned(people)
+    step = max(1, -(-sum(len(person.root) for person in people) // _MOST_FRAMES))
+    thinned = [frames_of(person, slice(None, None, step))._replace(seconds=person.seconds) for person in people]
     pitch, roll = (np.radians(np.arange(-limit, limit + 1, 3.0)) for limit in (87, 45))
     up, _ = _posterior(thinned, seconds, pitch, roll)
     fine = np.radians(np.arange(-8, 8.1, 0.8))
@@ -119,12 +120,6 @@ def world_axes(up: np.ndarray) -> np.ndarray:
         forward = np.array([0.0, np.sign(up[2]), 0.0]) - np.sign(up[2]) * up[1] * up
     back = -_unit(forward)
     return np.stack([np.cross(up, back), up, back])
-
-
-def _thinned(people: list[Seen]) -> list[Seen]:
-    """At most so many frames of all people, evenly."""
-    step = max(1, -(-sum(len(person.root) for person in people) // _MOST_FRAMES))
-    return [frames_of(person, slice(None, None, step))._replace(seconds=person.seconds) for person in people]
 
 
 def _angle(n: np.ndarray, s: np.ndarray) -> np.ndarray:

@@ -35,6 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array
+from jaxpose.geometry.products import unit
 from jaxpose.geometry.skeleton import H36M_17, bone_lengths, check_joints
 
 _LEG = ("hip_elevation", "hip_forward", "hip_outward", "knee_bend", "knee_forward")
@@ -65,7 +66,7 @@ def joint_angles(poses: Array) -> Array:
     at = dict(zip(H36M_17.joints, jnp.moveaxis(poses, -2, 0), strict=True))
 
     def segment(start: str, end: str) -> Array:
-        return _unit(at[end] - at[start])
+        return unit(at[end] - at[start])
 
     loin, chest = segment("hip", "spine"), segment("spine", "thorax")
     neck, head = segment("thorax", "neck_nose"), segment("neck_nose", "head")
@@ -110,11 +111,11 @@ def measured(joints: Array, up: Array | np.ndarray) -> dict[str, Array]:
     values |= {"trunk_bend": bend["spine_bend"], "trunk_twist": bend["trunk_twist"]}
     values |= {"neck_bend": bend["neck_bend"], "head_bend": bend["head_bend"]}
     for name, (start, end) in _SEGMENTS.items():
-        values[f"{name}_elevation"] = _between(_unit(at[end] - at[start]), -up)
+        values[f"{name}_elevation"] = _between(unit(at[end] - at[start]), -up)
     values = {name: jnp.degrees(value) for name, value in values.items()}
     values |= {f"{name}_length": distance(at[start], at[end]) for name, (start, end) in _SEGMENTS.items()}
     values |= {f"{name}_distance": distance(at[f"left_{name}"], at[f"right_{name}"]) for name in ("wrist", "ankle")}
-    facing = _unit(jnp.cross(at["left_hip"] - at["right_hip"], up))
+    facing = unit(jnp.cross(at["left_hip"] - at["right_hip"], up))
     return values | {"step_length": _dot(at["left_ankle"] - at["right_ankle"], facing), "stature": stature(joints)}
 
 
@@ -145,12 +146,12 @@ def distance(a: Array, b: Array) -> Array:
 
 def angle_at(a: Array, b: Array, c: Array) -> Array:
     """Angle [...] in degrees at point b [..., 3] between the ways to a and to c: 180 where the three lie on a line."""
-    return jnp.degrees(_between(_unit(a - b), _unit(c - b)))
+    return jnp.degrees(_between(unit(a - b), unit(c - b)))
 
 
 def elevation(a: Array, b: Array, up: Array | np.ndarray) -> Array:
     """Angle [...] in degrees of the way from point a to point b [..., 3] from straight down."""
-    return jnp.degrees(_between(_unit(jnp.asarray(b - a)), -jnp.asarray(up)))
+    return jnp.degrees(_between(unit(jnp.asarray(b - a)), -jnp.asarray(up)))
 
 
 class _Frame(NamedTuple):
@@ -163,7 +164,7 @@ class _Frame(NamedTuple):
 
 def _frame(up: Array, line: Array) -> _Frame:
     """A frame whose left is the part of `line` across `up`."""
-    left = _unit(line - _dot(line, up)[..., None] * up)
+    left = unit(line - _dot(line, up)[..., None] * up)
     return _Frame(up, left, jnp.cross(left, up))
 
 
@@ -184,7 +185,3 @@ def _arcsin(x: Array) -> Array:
 
 def _dot(a: Array, b: Array) -> Array:
     return (a * b).sum(-1)
-
-
-def _unit(x: Array) -> Array:
-    return x / jnp.linalg.norm(x, axis=-1, keepdims=True)

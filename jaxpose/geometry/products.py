@@ -54,3 +54,8 @@ def fixed_times(a: Array, b: Array) -> Array:
     """a @ b, linear in a, with the gradient of a sum of columns."""
     columns = split(a, 2)
     return jnp.stack([sum(columns[k] * b[:, k, None, j] for k in range(3)) for j in range(b.shape[2])], 2)
+
+
+def unit(v: Array) -> Array:
+    """The unit vectors of v [..., D]."""
+    return v / jnp.linalg.norm(v, axis=-1, keepdims=True)

@@ -87,39 +87,36 @@ def smooth_root(
         x, P = x + gain @ (z - H @ x), keep @ P @ keep.T + gain @ noise @ gain.T
         means.append(x)
         covariances.append(P)
-    draws = np.zeros((0, num, 3)) if rng is None else _drawn(means, covariances, before, rng, num_draws)
-    _smooth(means, covariances, before)
+    draws = _backwards(means, covariances, before, rng, num_draws)
     return Path(np.array(means)[:, :3], np.array(covariances)[:, :3, :3], draws)
 
 
-def _drawn(
+def _backwards(
     means: list[np.ndarray],
     covariances: list[np.ndarray],
     before: Sequence[tuple[np.ndarray, ...]],
-    rng: np.random.Generator,
+    rng: np.random.Generator | None,
     num: int,
 ) -> np.ndarray:
-    """Paths [H, F, 3] of the root, drawn backwards from the filter's states (Carter and Kohn, 1994)."""
-    paths, x, last = np.zeros((num, len(means), 3)), np.zeros(0), len(means) - 1
+    """Backward pass over the filter's states, in place, and paths [H, F, 3] drawn on the way (Carter and Kohn, 1994).
+
+    before: F, mean and covariance of each frame ahead of its observation. Without rng no path is drawn.
+    """
+    paths = np.zeros((0 if rng is None else num, len(means), 3))
+    x, last = np.zeros((len(paths), len(means[0]))), len(means) - 1
     for f in range(last, -1, -1):
         mean, covariance = means[f], covariances[f]
         if f < last:
             F, x_next, P_next = before[f + 1]
             back = np.linalg.solve(P_next, F @ covariance).T
+            means[f] = mean + back @ (means[f + 1] - x_next)
+            covariances[f] = covariance + back @ (covariances[f + 1] - P_next) @ back.T
             mean, covariance = mean + (x - x_next) @ back.T, covariance - back @ P_next @ back.T
-        value, vector = np.linalg.eigh(covariance)
-        x = mean + rng.normal(size=(num, len(value))) * np.sqrt(np.maximum(value, 0)) @ vector.T
-        paths[:, f] = x[:, :3]
+        if rng is not None:
+            value, vector = np.linalg.eigh(covariance)
+            x = mean + rng.normal(size=(num, len(value))) * np.sqrt(np.maximum(value, 0)) @ vector.T
+            paths[:, f] = x[:, :3]
     return paths
-
-
-def _smooth(means: list[np.ndarray], covariances: list[np.ndarray], before: Sequence[tuple[np.ndarray, ...]]) -> None:
-    """Backward pass, in place; before: F, mean and covariance of each frame ahead of its observation."""
-    for f in range(len(means) - 2, -1, -1):
-        F, x_next, P_next = before[f + 1]
-        back = np.linalg.solve(P_next, F @ covariances[f]).T
-        means[f] = means[f] + back @ (means[f + 1] - x_next)
-        covariances[f] = covariances[f] + back @ (covariances[f + 1] - P_next) @ back.T
 
 
 def _observation(

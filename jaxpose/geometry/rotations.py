@@ -140,7 +140,7 @@ def forward_kinematics(rotations: Array, offsets: Array, parents: tuple[int, ...
     o = bodies_last(jnp.broadcast_to(offsets, (*lead, num, 3)), 2)
     G = _global_rotations(parents, R)
     y = times(_above(parents, G), o[:, :, None])[:, :, 0]
-    return bodies_first(over_joints(_ancestors(parents), y), lead), bodies_first(G, lead)
+    return bodies_first(over_joints(ancestors(parents), y), lead), bodies_first(G, lead)
 
 
 def offsets_of(joints: Array, parents: tuple[int, ...]) -> Array:
@@ -181,7 +181,7 @@ def _global_rotations_jvp(
 ) -> tuple[Array, Array]:
     G = _global_rotations(parents, *primals)
     W = fixed_times(times_fixed(_above(parents, G), *tangents), jnp.swapaxes(G, 1, 2))
-    return G, fixed_times(over_joints(_ancestors(parents), W), G)
+    return G, fixed_times(over_joints(ancestors(parents), W), G)
 
 
 def _above(parents: tuple[int, ...], G: Array) -> Array:
@@ -198,7 +198,7 @@ def _parent(parents: tuple[int, ...]) -> np.ndarray:
 
 
 @functools.cache
-def _ancestors(parents: tuple[int, ...]) -> np.ndarray:
+def ancestors(parents: tuple[int, ...]) -> np.ndarray:
     """[J, J]: 1 where column j is row i or one of its ancestors."""
     above = np.eye(len(parents), dtype=np.float32)
     for j, p in enumerate(parents[1:], 1):

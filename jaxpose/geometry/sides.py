@@ -13,6 +13,7 @@ import itertools
 
 import numpy as np
 
+from jaxpose.geometry.camera import extent_px
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.geometry.windows import rows_of_people
 
@@ -41,7 +42,8 @@ def exchanged(
     wrong, seconds = np.zeros(len(xy), bool), np.asarray(frame) / (fps or _RATE)
     for _, rows in rows_of_people(person, seconds):
         known = np.minimum(confidence[rows][:, left], confidence[rows][:, right]) >= _SURE
-        offset = np.where(known[..., None], xy[rows][:, left] - xy[rows][:, right], 0) / _extent(xy, confidence, rows)
+        size = np.maximum(extent_px(xy[rows], confidence[rows] > 0), 1.0)[:, None, None]
+        offset = np.where(known[..., None], xy[rows][:, left] - xy[rows][:, right], 0) / size
         both = (known[1:] & known[:-1])[..., None]
         before, after = offset[:-1] * both, offset[1:] * both
         product, sizes = (before * after).sum((1, 2)), [np.sqrt((x**2).sum((1, 2))) for x in (before, after)]
@@ -89,10 +91,3 @@ def mirrored(xy: np.ndarray, confidence: np.ndarray, skeleton: Skeleton) -> np.n
     facing = (across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]) / np.maximum((down**2).sum(-1), 1e-9)
     tells = sure & (abs(facing) > _TELLS) & (abs(ahead) > _TELLS)
     return np.where(tells, -np.sign(facing * ahead), 0).astype(int)
-
-
-def _extent(xy: np.ndarray, confidence: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Size [F, 1, 1] px of the person in each row."""
-    known = (confidence[rows] > 0)[..., None]
-    size = np.where(known, xy[rows], -np.inf).max(1) - np.where(known, xy[rows], np.inf).min(1)
-    return np.maximum(np.where(np.isfinite(size), size, 0).max(-1), 1.0)[:, None, None]

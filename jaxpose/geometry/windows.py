@@ -46,6 +46,13 @@ def rows_of_people(person: np.ndarray, frame: np.ndarray) -> Iterator[tuple[int,
         yield who, rows[np.argsort(frame[rows], kind="stable")]
 
 
+def between(values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Values [F, ...] of frames at places `at` [G] from 0 to F - 1, linear between two: [G, ...]."""
+    low, last = np.asarray(at).astype(int), len(values) - 1
+    share = (at - low).reshape(-1, *[1] * (values.ndim - 1))
+    return np.where(share > 0, (1 - share) * values[low] + share * values[np.minimum(low + 1, last)], values[low])
+
+
 class Windows(NamedTuple):
     """index: [W, F] int64, rows of the frames, each window in the order of time.  counted: [W, F] bool."""
 

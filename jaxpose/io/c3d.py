@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxpose.files import FilePath, atomic
 from jaxpose.io.markers import Markers, check_markers
-from jaxpose.reading import opened, reader
+from jaxpose.reading import opened, package, reader
 
 _MOST_RESIDUAL = 127  # steps: the eighth bit marks a missing point
 _MOST_FRAMES = 65535
@@ -39,14 +39,6 @@ class _Form(NamedTuple):
 _PROCESSORS = {84: _Form("<", False), 85: _Form("<", True), 86: _Form(">", False)}  # Intel, DEC, SGI and MIPS
 
 
-def _ezc3d() -> Any:
-    try:
-        import ezc3d
-    except ImportError:
-        raise ValueError('C3D files need ezc3d: pip install "jaxpose[c3d]"') from None
-    return ezc3d
-
-
 def write_c3d(
     path: FilePath, names: Sequence[str], xyz: np.ndarray, fps: float, radius: np.ndarray | None = None, first: int = 0
 ) -> None:
@@ -54,7 +46,7 @@ def write_c3d(
 
     first: the number of the first frame; files count from 1. ValueError for what does not fit, and without ezc3d.
     """
-    ezc3d = _ezc3d()
+    ezc3d = package("ezc3d", "C3D files need ezc3d", "c3d")
     xyz = np.asarray(xyz, np.float64)
     check_markers(names, xyz, fps)
     if first + len(xyz) > _MOST_FRAMES:
@@ -90,11 +82,15 @@ def read_c3d(path: FilePath) -> Markers:
         data = file.read()
     if len(data) < 2 * _BLOCK or data[1] != _MAGIC or not data[0]:
         raise ValueError("it has no header of C3D")
-    form = _form(data)
+    processor = data[_BLOCK * (data[0] - 1) + 3]
+    if processor not in _PROCESSORS:
+        raise ValueError(f"processor type {processor}; must be one of {', '.join(map(str, _PROCESSORS))}")
+    form = _PROCESSORS[processor]
     parameters = _parameters(data, form)
     num, in_frame, first, last = struct.unpack_from(f"{form.order}HHHH", data, 2)
     if "TRIAL:ACTUAL_START_FIELD" in parameters and "TRIAL:ACTUAL_END_FIELD" in parameters:  # of files of more frames
-        first, last = (_long(parameters[f"TRIAL:ACTUAL_{end}_FIELD"]) for end in ("START", "END"))
+        halves = (parameters[f"TRIAL:ACTUAL_{end}_FIELD"].astype(int) & 0xFFFF for end in ("START", "END"))
+        first, last = (int(low + (high << 16)) for low, high in (half.flat[:2] for half in halves))
     scale, fps = (float(parameters[f"POINT:{key}"].flat[0]) for key in ("SCALE", "RATE"))
     start = _BLOCK * (int(parameters["POINT:DATA_START"].flat[0]) - 1)
     names = [name for key in ("", *range(2, 10)) for name in parameters.get(f"POINT:LABELS{key}", [])]
@@ -111,13 +107,6 @@ def read_c3d(path: FilePath) -> Markers:
     radius = np.where(missing, np.nan, (word & 255) * abs(scale))
     unit = unit.strip().lower() or "mm"
     return Markers(tuple(names[:num]), xyz, fps, unit, _UP.get(axis.strip().upper()), max(0, first - 1), radius)
-
-
-def _form(data: bytes) -> _Form:
-    processor = data[_BLOCK * (data[0] - 1) + 3]
-    if processor not in _PROCESSORS:
-        raise ValueError(f"processor type {processor}; must be one of {', '.join(map(str, _PROCESSORS))}")
-    return _PROCESSORS[processor]
 
 
 def _parameters(data: bytes, form: _Form) -> dict[str, Any]:
@@ -165,9 +154,3 @@ def _numbers(data: bytes, at: int, count: int, size: int, form: _Form) -> np.nda
         halves = np.frombuffer(data, "<u2", 2 * count, at).reshape(-1, 2)[:, ::-1]
         return np.ascontiguousarray(halves).view("<f4").ravel() / 4
     return np.frombuffer(data, f"{form.order}{'u1' if size == 1 else 'i2' if size == 2 else 'f4'}", count, at)
-
-
-def _long(halves: np.ndarray) -> int:
-    """A number of 32 bits, stored as two of 16."""
-    low, high = (int(half) & 0xFFFF for half in halves.flat[:2])
-    return low + (high << 16)

@@ -138,15 +138,13 @@ def _read(source: Source) -> tuple[_Named, str, str | None]:
     if not tables:
         raise ValueError(f"{source}: TOML without a table of a camera (matrix, distortions, rotation, translation)")
     pose2sim = any("fisheye" in table for table in tables.values())
-    cameras = [_of_table(source.path, str(table.get("name", key)), table) for key, table in tables.items()]
+    cameras: _Named = []
+    for name, table in ((str(table.get("name", key)), table) for key, table in tables.items()):
+        if table.get("fisheye"):
+            raise _lens(f"{source}: camera {name}", "a fisheye lens")
+        parts = (table.get(key) for key in ("matrix", "distortions", "rotation", "translation", "size"))
+        cameras.append((name, _camera(f"{source}: camera {name}", *parts)))
     return cameras, "Pose2Sim" if pose2sim else "Anipose", "m" if pose2sim else None
-
-
-def _of_table(path: Path, name: str, table: Mapping[str, Any]) -> tuple[str, Camera]:
-    if table.get("fisheye"):
-        raise _lens(f"{path}: camera {name}", "a fisheye lens")
-    parts = (table.get(key) for key in ("matrix", "distortions", "rotation", "translation", "size"))
-    return name, _camera(f"{path}: camera {name}", *parts)
 
 
 def _qualisys(source: Source, camera: ElementTree.Element) -> tuple[str, Camera]:

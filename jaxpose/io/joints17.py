@@ -9,7 +9,7 @@ shoulders at rest. The rest depends on what the skeleton has:
 
 l, u: the lower and upper neck joint; h: the head's; f: where the head faces. The first row was found from CMU's and
 HDM05's ASF/AMC beside the shared files, which it meets within 0.4 mm (tests/io/retarget_test.py); the offsets of the
-second are those of `fitting/joint_angles.py`, scaled by the legs.
+second are taken by `fitting/joint_angles.py` too, scaled by the legs.
 """
 
 from collections.abc import Mapping
@@ -23,8 +23,8 @@ from jaxpose.io.take import Take, rest_positions, world
 _SPINE_AT = 0.45  # of the way from hips to shoulders: medians of the shared data, 0.22 of 0.49 m
 _THORAX, _NOSE_M = 0.4, 0.04
 _HEAD = (0.0, 0.15, 0.02)  # metres from the middle of the shoulders, of a skeleton without a head's joint
-_HELD = {"neck_nose": (0.0, -0.02, 0.04), "head": (0.0, 0.2, 0.02)}  # metres from the head's joint, adult of LEG
-_LEG = 0.82  # metres, thigh and shin of that adult
+HELD_BY_HEAD = {"neck_nose": (0.0, -0.02, 0.04), "head": (0.0, 0.2, 0.02)}  # metres from the head's joint, adult of LEG
+LEG = 0.82  # metres, thigh and shin of that adult
 _SPINE = ("pelvis", "spine1", "spine2", "spine3")
 _J = {name: j for j, name in enumerate(SMPL_22.joints)}
 
@@ -69,10 +69,10 @@ def joints17(take: Take, flavour: Flavour, unit_m: float, W: np.ndarray, H: np.n
         joints["head"] = at(head) + unit_m * G[:, take.names.index(head)] @ take.ends[head]
     else:
         legs = [np.linalg.norm(take.offsets[take.names.index(source_of[f"left_{j}"])]) for j in ("knee", "ankle")]
-        metres = unit_m * sum(legs) / _LEG  # of the table's metres
+        metres = unit_m * sum(legs) / LEG  # of the table's metres
         joints["thorax"] = (joints["left_shoulder"] + joints["right_shoulder"]) / 2
         base = at(head) if head else joints["thorax"] + metres * H[:, _J["neck"]] @ np.array(_HEAD)
-        joints |= {name: base + metres * facing @ np.array(offset) for name, offset in _HELD.items()}
+        joints |= {name: base + metres * facing @ np.array(offset) for name, offset in HELD_BY_HEAD.items()}
     return np.stack([joints[name] for name in H36M_17.joints], 1)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxpose.files import FilePath
 from jaxpose.geometry.axes import turn
 from jaxpose.geometry.skeleton import SKELETONS
-from jaxpose.io.arrays import UNITS, text_array
+from jaxpose.io.arrays import UNITS, as_rate, text_array
 
 _JOINTS = {joint.replace("_", ""): joint for skeleton in SKELETONS.values() for joint in skeleton.joints}
 # Parts of the body as tools write them: Pose2Sim, OpenCap and OpenPose; Vicon's and Theia's joint centres.
@@ -104,5 +104,4 @@ def check_markers(names: Sequence[str], xyz: np.ndarray, fps: float) -> None:
         raise ValueError(f"xyz: needed [F, {len(names)}, 3] with a frame or more, got {list(xyz.shape)}")
     if len(set(names)) != len(names) or any(not name.strip() or set(name) & set("\t\r\n") for name in names):
         raise ValueError(f"names: needed distinct names without tabs, got {tuple(names)}")
-    if not (np.isfinite(fps) and fps > 0):
-        raise ValueError(f"fps: needed a number above 0, got {fps}")
+    as_rate("markers", "fps", fps)

@@ -18,7 +18,9 @@ it positions have that constant offset, nearly horizontal in AMASS's axes.
 Sources: spec/dposer.md 3; AMASS (Mahmood et al. 2019); files of both releases.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -50,6 +52,26 @@ class PartialMotion(NamedTuple):
 
     motion: Motion
     known: np.ndarray
+
+
+def motion_files(sources: Iterable[FilePath], suffixes: Sequence[str]) -> list[tuple[Path, Path]]:
+    """The sources that are files, and all files with these suffixes in folders, each with its path below its folder.
+
+    AMASS's files of shapes are left out. ValueError for a source without any, and for two files of one name.
+    """
+    files: list[tuple[Path, Path]] = []
+    for source in map(Path, sources):
+        if not source.exists():
+            raise ValueError(f"{source}: no such file or folder")
+        paths = sorted(p for p in source.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+        paths = [p for p in paths if not p.name.endswith(("shape.npz", "_stagei.npz"))]
+        files += [(source, Path(source.name))] if source.is_file() else [(p, p.relative_to(source)) for p in paths]
+        if not paths and not source.is_file():
+            raise ValueError(f"{source}: no files of motion in it; needed one of {', '.join(suffixes)}")
+    for name, count in Counter(below.with_suffix("") for _, below in files).items():
+        if count > 1:
+            raise ValueError(f"{name}: two of the files have this name; give the folder above them instead")
+    return files
 
 
 @reader("file of motion")

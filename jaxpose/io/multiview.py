@@ -22,10 +22,10 @@ import numpy as np
 from jaxpose.base import Camera
 from jaxpose.files import FilePath
 from jaxpose.geometry.axes import check_up
-from jaxpose.geometry.body_joints import POINT_SETS, point_set_of
+from jaxpose.geometry.body_joints import POINT_SETS, joint_set_of, point_set_of
 from jaxpose.geometry.camera import normalise
 from jaxpose.geometry.joint_sets import convert_joints
-from jaxpose.geometry.skeleton import BODY_25, SKELETONS, Skeleton
+from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.arrays import Source, as_finite, as_float, as_rotation, positions_of, source_of
 from jaxpose.io.calibration import Calibration, read_calibration, resized, select, stacked
 from jaxpose.io.keypoint_arrays import read_fps, read_intrinsics, read_per_row
@@ -205,8 +205,7 @@ def _one_view(path: Path, kp: Keypoints, camera: Camera, min_confidence: float) 
         raise ValueError(f"{path}: {where} people; needed one person for several cameras")
     points = point_set_of(kp.skeleton)
     confidence = np.where(kp.confidence >= min_confidence, kp.confidence, 0)
-    target = BODY_25 if points == "openpose25" else SKELETONS[points]
-    moved = convert_joints(jnp.asarray(kp.xy), jnp.asarray(confidence), kp.skeleton, target)
+    moved = convert_joints(jnp.asarray(kp.xy), jnp.asarray(confidence), kp.skeleton, joint_set_of(points))
     xy, confidence = (np.asarray(x)[:, None] for x in jax.device_get(moved))
     placed = stacked([resized(camera, kp.image_size, str(path))])
     return MultiView(xy, confidence, placed, ("",), 1, points, kp.frame, "z", kp.fps)

@@ -86,8 +86,6 @@ def read_poses3d(
     ValueError names the file, what it has and what is needed, also for people smaller or larger than any person.
     """
     source = source_of(path)
-    if not source.path.is_file():
-        raise ValueError(f"{source}: no such file")
     if source.suffix not in _READERS:
         raise ValueError(f"{source}: suffix {source.path.suffix!r}; must be one of {', '.join(_READERS)}")
     arrays = _READERS[source.suffix](source)

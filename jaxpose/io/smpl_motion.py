@@ -9,6 +9,8 @@ import numpy as np
 
 from jaxpose.files import FilePath, write_npz
 from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.geometry.windows import between
+from jaxpose.io.arrays import as_rate
 from jaxpose.io.take import Take, rotation_matrices, rotation_vectors, world
 
 
@@ -26,6 +28,11 @@ class Motion(NamedTuple):
     fps: float
     betas: np.ndarray | None = None
     source: str = ""
+
+
+def bones_of(rest: np.ndarray) -> np.ndarray:
+    """Bones [22, 3] from each joint's parent of a skeleton that rests at [22, 3]; the root's is 0."""
+    return np.asarray(rest[:22], np.float64) - np.asarray(rest, np.float64)[np.maximum(SMPL_22.parents, 0)]
 
 
 def posed(bones: np.ndarray, vectors: np.ndarray, pelvis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -50,8 +57,7 @@ def check_motion(
         raise ValueError(f"missing: got {missing!r}, must be one of 'error', 'drop', 'keep'")
     if not len(motion.body_pose):
         raise ValueError(f"{name}: holds no frames; needed at least one")
-    if not (np.isfinite(motion.fps) and motion.fps > 0):
-        raise ValueError(f"{name}: {motion.fps} frames per second; needed more than 0")
+    as_rate(name, "the frame rate", motion.fps)
     if motion.betas is not None and not np.isfinite(motion.betas).all():
         raise ValueError(f"{name}: betas hold NaN or infinity; needed finite numbers")
     arrays = (motion.body_pose, motion.global_orient, motion.transl)
@@ -98,9 +104,7 @@ def resample(motion: Motion, fps: float) -> Motion:
     Where the old rate is a multiple of the new one, every k-th frame is taken. Else rotations are interpolated
     spherically (slerp), with vectors of at most half a turn, and positions linearly.
     """
-    if not (np.isfinite(fps) and fps > 0):
-        raise ValueError(f"fps must be more than 0 frames per second, got {fps}")
-    step = motion.fps / fps
+    step = motion.fps / as_rate("resample", "fps", fps)
     if abs(step - round(step)) < 1e-3 and round(step) >= 1:
         return take_frames(motion, slice(None, None, round(step)))._replace(fps=fps)
     last = len(motion.body_pose) - 1
@@ -112,11 +116,10 @@ def motion_at(motion: Motion, at: np.ndarray) -> Motion:
     last = len(motion.body_pose) - 1
     before = np.minimum(at.astype(int), last)
     after, share = np.minimum(before + 1, last), (at - before)[:, None]
-    transl = (1 - share) * motion.transl[before] + share * motion.transl[after]
     return motion._replace(
         body_pose=_slerp(motion.body_pose[before], motion.body_pose[after], share[..., None]),
         global_orient=_slerp(motion.global_orient[before], motion.global_orient[after], share),
-        transl=transl.astype(np.float32),
+        transl=between(motion.transl, at).astype(np.float32),
     )
 
 

@@ -23,6 +23,7 @@ from jaxpose.files import atomic
 from jaxpose.geometry.axes import turn
 from jaxpose.geometry.body import Body, stretched
 from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.geometry.windows import between
 from jaxpose.io.c3d import write_c3d
 from jaxpose.io.meshes import write_motion_glb
 from jaxpose.io.retarget import write_motion_bvh
@@ -112,10 +113,8 @@ def _whole(track: Track, clip: Clip) -> Motion:
 def _on_grid(track: Track, clip: Clip) -> tuple[np.ndarray, np.ndarray | None]:
     """Joints [G, J, 3] and radius of all frames from the first to the last, NaN where left out."""
     at, known = _places(track, clip)
-    low, high, share = np.floor(at).astype(int), np.ceil(at).astype(int), (at % 1)[:, None]
 
-    def between(values: np.ndarray, part: np.ndarray) -> np.ndarray:
-        whole = (1 - part) * values[low] + part * values[high]
-        return np.where(known.reshape(-1, *(1,) * (values.ndim - 1)), whole, np.nan)
+    def on_grid(values: np.ndarray) -> np.ndarray:
+        return np.where(known.reshape(-1, *[1] * (values.ndim - 1)), between(values, at), np.nan)
 
-    return between(track.joints, share[..., None]), None if track.radius is None else between(track.radius, share)
+    return on_grid(track.joints), None if track.radius is None else on_grid(track.radius)

@@ -108,7 +108,6 @@ def _size(xy: np.ndarray) -> float:
 
 
 def _follow(track: _Track, frame: int, xy: np.ndarray, known: np.ndarray) -> _Track:
-    """The track updated by a detection."""
     both = known & track.known
     # The median ignores joints that the detector swaps; half of the old velocity evens out its jitter:
     # of 30 crossings with 15 px of noise and 30 % of detections missing, 22 keep their ids, 17 without it.

@@ -20,7 +20,7 @@ from jaxpose.geometry.axes import turn
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.geometry.windows import rows_of_people, timeline
-from jaxpose.io.smpl_motion import Motion, posed
+from jaxpose.io.smpl_motion import Motion, bones_of, posed
 
 ASSUMED_FPS, STILL_FPS = 30.0, 1.0
 ROOTS = ("root_world", "root_path", "pose_root")  # of a result's one pose, the best first: smoothed over time, or not
@@ -146,9 +146,8 @@ def of_bodies(
 
 def _joints(motion: Motion, rest: np.ndarray) -> np.ndarray:
     """Joints [F, 22, 3] of a motion of a skeleton that rests at [22, 3]."""
-    offsets = np.asarray(rest - rest[np.maximum(SMPL_22.parents, 0)], np.float64)
     vectors = np.concatenate([motion.global_orient[:, None], motion.body_pose], 1)
-    return posed(offsets, vectors, motion.transl)[0]
+    return posed(bones_of(rest), vectors, motion.transl)[0]
 
 
 def _rows(arrays: dict[str, Any], num: int, still: bool) -> _Rows:

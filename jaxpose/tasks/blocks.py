@@ -96,10 +96,10 @@ def folded(key: Key, index: Array) -> Key:
     return jax.random.fold_in(key, index)
 
 
-def result_of(work: Generator[Any, None, Any]) -> Any:
-    """The result of a generator, without what it yields."""
+def result_of(work: Generator[Any, None, Any], take: Callable[[Any], None] = lambda _: None) -> Any:
+    """The result of a generator; take: what becomes of what it yields."""
     while True:
         try:
-            next(work)
+            take(next(work))
         except StopIteration as finished:
             return finished.value

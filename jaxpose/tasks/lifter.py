@@ -175,7 +175,6 @@ class Lifter:
             raise ValueError(f"confidence: needed {LEAST_JOINTS} joints above 0 in one frame, got {most}")
 
     def _lift(self, rows: list[Row]) -> Iterator[Row]:
-        """Results of at most `block` detections."""
         given = filled({name: np.stack([row[name] for row in rows]) for name in rows[0]}, len(rows), self.block)
         how = {**self._how, "chunk": max(1, rows_at_once() // self.block)}
         model, key = self._model, jax.random.key(self.seed)
@@ -190,7 +189,6 @@ class Lifter:
         return self._fields(lift_video(key, self._model, camera=camera, **options, **self._how))  # type: ignore[arg-type]
 
     def _fields(self, result: Hypotheses) -> Row:
-        """The columns of a result, rows first."""
         assert result.root is not None, "what is lifted has a place"
         samples, root = (np.swapaxes(x, 0, 1) for x in jax.device_get((result.samples, result.root)))
         fields: Any = {"pose": result.mean, "radius_90": result.radius_90, "root": root.mean(1)}

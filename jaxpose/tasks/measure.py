@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Hypotheses
-from jaxpose.compiled import filled, size_for
+from jaxpose.compiled import check_shape, filled, size_for
 from jaxpose.geometry import measures
 from jaxpose.geometry.axes import vertical
 from jaxpose.geometry.skeleton import H36M_17
@@ -108,8 +108,7 @@ def measure(
     """
     joints = np.asarray(poses.samples if isinstance(poses, Hypotheses) else poses)
     joints = joints[None] if joints.ndim == 3 else joints
-    if joints.ndim != 4 or joints.shape[2:] != (17, 3):
-        raise ValueError(f"poses: needed joints [H, N, 17, 3] of {H36M_17.name}, got {list(joints.shape)}")
+    check_shape("poses", joints, ("H", "N", 17, 3), note=f" of {H36M_17.name}")
     trees = {text: _parsed(text) for text in quantities or USUAL if isinstance(text, str)}
     used = {node.id for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.Name)}
     names = tuple(name for name in measures.names() if name in used)

@@ -167,7 +167,6 @@ class People:
         return xy[chosen], trust[chosen]
 
     def _rows(self, drawn: Hypotheses) -> Iterator[dict[str, np.ndarray]]:
-        """The poses of a person in each frame."""
         assert drawn.root is not None, "what is lifted has a place"
         fields = {"mean": drawn.mean, "radius_90": drawn.radius_90, "root": drawn.root.mean(0)}
         fields["samples"] = jnp.swapaxes(drawn.samples, 0, 1)

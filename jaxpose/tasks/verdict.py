@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxpose.base import Camera, Hypotheses, Numbers
 from jaxpose.compiled import check_shape, checked
-from jaxpose.geometry.camera import project
+from jaxpose.geometry.camera import extent_px, project
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.sides import mirrored
 from jaxpose.geometry.skeleton import H36M_17, Skeleton, bone_lengths, get_skeleton
@@ -134,7 +134,7 @@ def _of_keypoints(
     uv = np.where(visible[..., None], uv, np.nan)
     away = np.linalg.norm(np.asarray(project(camera.intrinsics, placed, camera.distortion, nearest=0.01)) - uv, axis=-1)
     with np.errstate(all="ignore"):
-        away /= (np.nanmax(uv, 1) - np.nanmin(uv, 1)).max(-1)[:, None]
+        away /= extent_px(uv, visible)[:, None]
         missed = ~(np.nanmedian(away[0], -1) < _MOST_ERROR)
     yield "keypoints", missed
     for joint, rows in zip(H36M_17.joints, (away[1:].min(0) > _MOST_MISSED).T & ~missed, strict=True):

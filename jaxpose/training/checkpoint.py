@@ -186,7 +186,6 @@ def _hash_of_text(hashes: Mapping[str, str]) -> str:
 
 
 def _fault_of(path: Any) -> str | None:
-    """What is wrong with a checkpoint's files; None where all are as they were written."""
     try:
         said = json.loads((path / _HASHES).read_bytes())
         hashes = dict(said["files"])

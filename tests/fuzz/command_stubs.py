@@ -92,7 +92,7 @@ _STUBS = {
     "denoise.motion_task.denoise_motion": _denoise_motion,
     "denoise.skeleton_of": lambda xyz, rest, level: _none(),
     "clips.weights.fetch": _none,
-    "view._viser": lambda: types.SimpleNamespace(ViserServer=_none),
+    "view.package": lambda *_: types.SimpleNamespace(ViserServer=_none),
     "typical.can_judge": lambda model: False,
 }
 

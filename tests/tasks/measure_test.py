@@ -159,7 +159,7 @@ def test_expressions_that_are_none_are_refused(text, words):
 
 def test_arguments_that_do_not_fit_are_refused():
     x = legs(np.full((2, 3), 40.0))
-    with pytest.raises(ValueError, match=r"poses: needed joints .* got \[2, 3, 16, 3\]"):
+    with pytest.raises(ValueError, match=r"poses: needed .* got \[2, 3, 16, 3\]"):
         measure(x[:, :, 1:], "stature")
     with pytest.raises(ValueError, match="seconds: needed 3 rising times"):
         measure(x, "stature", seconds=np.array([0.0, 0.0, 1.0]))

@@ -146,7 +146,6 @@ def turned(samples: np.ndarray, joints: np.ndarray, where: str) -> tuple[tuple[n
 
 
 def _joint_factors(data: Scored) -> dict[str, Fit]:
-    """Factors by kind of joint."""
     mean = data.samples.mean(0)
     radius = np.quantile(np.linalg.norm(data.samples - mean, axis=-1), LEVEL, axis=0)
     needed = np.linalg.norm(data.truth - mean, axis=-1) / np.maximum(radius, 1e-9)
@@ -158,7 +157,6 @@ def _joint_factors(data: Scored) -> dict[str, Fit]:
 
 
 def _quantity_factors(data: Scored) -> dict[str, Fit]:
-    """Factors by quantity."""
     ours, truth = (measure(x, *measures.names()) for x in data[:2])
     kinds: dict[str, list[np.ndarray]] = {}
     for name, one in ours.items():

@@ -4,23 +4,21 @@ Rotations of joints are those of the skeleton that fits their positions best (`f
 summary lists the rotations that positions do not show.
 """
 
-import importlib.util
 import time
 from collections.abc import Generator, Iterator
 
 import numpy as np
 
-from jaxpose.app.commands.models import DEFAULT_PRIOR
+from jaxpose.app.commands.models import DEFAULT_PRIOR, rotation_moments
 from jaxpose.app.commands.values import Exports
-from jaxpose.fitting.joint_angles import JointAngles, fit_skeleton, joint_angles
+from jaxpose.fitting.joint_angles import BLOCK, JointAngles, fit_skeleton, joint_angles
 from jaxpose.geometry.body import Body
 from jaxpose.io.smpl_motion import Motion
 from jaxpose.io.track_files import FORMATS
 from jaxpose.io.tracks import Clip, Track
-from jaxpose.model import load
+from jaxpose.reading import package
 
 NO_MESH = "there is a mesh of bodies only (`jaxpose fit`, `ik`); --glb has a body on the joints"
-_BLOCK = 256  # frames solved at once
 
 
 def check(wanted: Exports, num_hypotheses: int = 1, mesh: str = "") -> None:
@@ -34,8 +32,8 @@ def check(wanted: Exports, num_hypotheses: int = 1, mesh: str = "") -> None:
         raise ValueError(f"--takes: got {wanted.takes}, and there are {num_hypotheses} hypotheses")
     if mesh and wanted.body and not (wanted.bvh or wanted.glb):
         raise ValueError("--body: is of bodies, and of --bvh and --glb")
-    if wanted.c3d and importlib.util.find_spec("ezc3d") is None:
-        raise ValueError('--c3d: needs ezc3d: pip install "jaxpose[c3d]"')
+    if wanted.c3d:
+        package("ezc3d", "--c3d: needs ezc3d", "c3d")
 
 
 def formats(wanted: Exports) -> list[str]:
@@ -48,17 +46,17 @@ def with_rotations(clip: Clip, body: Body) -> Generator[str, None, Clip]:
 
     A person has one skeleton in all takes, with the bones of the first.
     """
-    prior = load(DEFAULT_PRIOR).statistics
-    known = np.asarray(prior.mean), np.asarray(prior.std) * np.asarray(prior.spread)
     tracks: list[Track] = []
     rests, rotations, done, num, started = {}, {}, 0, sum(len(track.joints) for track in clip.tracks), time.time()
     for person in clip.people:
         of_person = [track for track in clip.tracks if track.person == person]
-        skeleton = fit_skeleton(of_person[0].joints, clip.names, np.asarray(body.joint_template[:22]), *known)
+        skeleton = fit_skeleton(
+            of_person[0].joints, clip.names, np.asarray(body.joint_template[:22]), *rotation_moments()
+        )
         rests[person] = skeleton.rest
         for track in of_person:
             parts = []
-            for joints in np.array_split(track.joints, -(-len(track.joints) // _BLOCK)):
+            for joints in np.array_split(track.joints, -(-len(track.joints) // BLOCK)):
                 parts.append(joint_angles(skeleton, joints))
                 done += len(joints)
                 left = (time.time() - started) * (num - done) / done

@@ -6,7 +6,7 @@ as `jaxpose lift` reads them; files of several are those of `io/multiview.py`.
 """
 
 import functools
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,8 +27,9 @@ from jaxpose.fitting.keypoints import FitSettings, fit_keypoints, observed, one_
 from jaxpose.fitting.terms import Settings, project
 from jaxpose.fitting.uncertainty import gaussian_radius_90, joint_spread
 from jaxpose.geometry.body import Body
-from jaxpose.geometry.body_joints import body_points, known_points, point_set_of
-from jaxpose.geometry.skeleton import BODY_25, SKELETONS, Skeleton
+from jaxpose.geometry.body_joints import body_points, joint_set_of, known_points, point_set_of
+from jaxpose.geometry.camera import extent_px
+from jaxpose.geometry.skeleton import SKELETONS
 from jaxpose.geometry.windows import rows_of_people
 from jaxpose.io.arrays import load_arrays
 from jaxpose.io.poses3d import LEAST_POINTS, check_enough, read_body_points
@@ -88,7 +89,7 @@ def fit(options: Fit, _: str) -> Generator[str, None, Outcome]:
     if as_clip:
         smooth = (_SMOOTH if options.smooth is None else options.smooth) * ((views.fps or _RATE) / _RATE) ** 3
         settings = settings._replace(weights=settings.weights._replace(smooth=smooth))
-    work = functools.partial(_fit_block, body, views, fitting, settings, start, as_clip=as_clip)
+    work = _worker(body, views, fitting, settings, start, as_clip=as_clip)
     rows, spent = yield from blocks.gather(work, groups, num, seed=output.seed, what="fitted")
     error, per_frame = rows["error_px"], np.nanmean(rows["error_px"], 1)
     median, worst = np.median(per_frame).item(), per_frame.max().item()
@@ -110,36 +111,40 @@ def fit(options: Fit, _: str) -> Generator[str, None, Outcome]:
     return bodies.fitted(fitting.model, spent, body, rows, views.up, arrays, summary, **shown)
 
 
-def _fit_block(
+def _worker(
     body: Body,
     views: Views,
     fitting: bodies.Fitting,
     settings: Settings,
     start: BodyParameters | None,
-    key: Key,
-    block: Block,
-    _: bool,
     *,
     as_clip: bool,
-) -> dict[str, Array]:
-    """The rows of a block fitted, each for itself or all as one clip, and how sure the fit is of its joints."""
-    rows = block.rows
-    xy, confidence, noise = views.xy[rows], views.confidence[rows], views.noise_px[rows]
-    given: dict[str, Any] = {"start": None if start is None else _of(start, rows, as_clip=as_clip), "up": views.up}
-    if as_clip:  # one item of many frames, cameras of the first
-        xy, confidence, noise = np.moveaxis(xy, 0, 1)[None], np.moveaxis(confidence, 0, 1)[None], noise.mean()[None]
-        rows = rows[:1]
-    else:
-        xy, confidence = xy[:, :, None], confidence[:, :, None]
-    given_points = (jnp.asarray(xy), jnp.asarray(confidence), views.of(rows))
-    given |= {"noise_px": jnp.asarray(noise), "start_pose": fitting.start_pose, "settings": settings}
-    fitted = fit_keypoints(key, body, *given_points, views.points, fitting.prior, **given)
-    best, term = jax.tree.map(lambda x: x[0], fitted), observed(body, *given_points, views.points, given["noise_px"])
-    covariance, of_root = (x.reshape(-1, *x.shape[2:]) for x in joint_spread(body, best, term, fitting.pose_std))
-    sure = {"covariance": covariance, "radius_90": gaussian_radius_90(covariance)}
-    sure["root_radius_90"] = gaussian_radius_90(of_root)
-    error = _error_px(body, fitted, *given_points, points=views.points)
-    return {**bodies.as_rows(fitted), "error_px": error, **sure}
+) -> Callable[[Key, Block, bool], dict[str, Array]]:
+    """What fits the rows of a block, each for itself or all as one clip, and says how sure it is of its joints."""
+
+    def work(key: Key, block: Block, _: bool) -> dict[str, Array]:
+        rows = block.rows
+        xy, confidence, noise = views.xy[rows], views.confidence[rows], views.noise_px[rows]
+        given: dict[str, Any] = {"start": None if start is None else _of(start, rows, as_clip=as_clip), "up": views.up}
+        if as_clip:  # one item of many frames, cameras of the first
+            xy, confidence, noise = np.moveaxis(xy, 0, 1)[None], np.moveaxis(confidence, 0, 1)[None], noise.mean()[None]
+            rows = rows[:1]
+        else:
+            xy, confidence = xy[:, :, None], confidence[:, :, None]
+        given_points = (jnp.asarray(xy), jnp.asarray(confidence), views.of(rows))
+        given |= {"noise_px": jnp.asarray(noise), "start_pose": fitting.start_pose, "settings": settings}
+        fitted = fit_keypoints(key, body, *given_points, views.points, fitting.prior, **given)
+        best, term = (
+            jax.tree.map(lambda x: x[0], fitted),
+            observed(body, *given_points, views.points, given["noise_px"]),
+        )
+        covariance, of_root = (x.reshape(-1, *x.shape[2:]) for x in joint_spread(body, best, term, fitting.pose_std))
+        sure = {"covariance": covariance, "radius_90": gaussian_radius_90(covariance)}
+        sure["root_radius_90"] = gaussian_radius_90(of_root)
+        error = _error_px(body, fitted, *given_points, points=views.points)
+        return {**bodies.as_rows(fitted), "error_px": error, **sure}
+
+    return work
 
 
 def _read_views(paths: tuple[Path, ...], body: Body, options: Fit) -> Views:
@@ -183,12 +188,8 @@ def _of_one_camera(path: Path, options: Fit) -> Views:
             f"--points: {skeleton.name} is not read from files of one camera; must be one of {', '.join(SKELETONS)}"
         )
 
-    def nearest_set(skeleton: Skeleton) -> Skeleton:
-        name = point_set_of(skeleton)
-        return BODY_25 if name == "openpose25" else SKELETONS[name]
-
     given = (options.keypoints, None if skeleton is None else skeleton.name)
-    data = detections.read_detections(path, nearest_set, *given, fps=options.fps)
+    data = detections.read_detections(path, lambda of: joint_set_of(point_set_of(of)), *given, fps=options.fps)
     source = data.source
     name, cameras = point_set_of(source.skeleton), one_camera(jnp.asarray(data.intrinsics, jnp.float32))
     lines = (*detections.describe(path, data), f"{source.skeleton.name} as {name}")
@@ -198,10 +199,8 @@ def _of_one_camera(path: Path, options: Fit) -> Views:
 
 def _noise_px(xy: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     """A share of the larger extent of the person, [R], mean over the cameras that see three points of it."""
-    visible = (confidence > 0)[..., None]
-    low, high = np.where(visible, xy, np.inf).min(2), np.where(visible, xy, -np.inf).max(2)
     enough = (confidence > 0).sum(-1) >= LEAST_POINTS
-    extent = np.where(enough, np.where(np.isfinite(low), high - low, 0).max(-1), 0)
+    extent = np.where(enough, extent_px(xy, confidence > 0), 0)
     return np.maximum(_SHARE * extent.sum(1) / np.maximum(enough.sum(1), 1), 0.5)
 
 

@@ -96,7 +96,6 @@ def _by_recipe_alone(model: Model) -> bool:
 
 
 def _check(model: Model, options: Lift) -> None:
-    """ValueError naming the flag that means nothing to the model."""
     likelihood = options.aggregate == "likelihood"
     flags = {"components": options.components is not None, "depth": options.depth is not None}
     gravity_alone = options.world.axes == "camera" and options.world.gravity is not None

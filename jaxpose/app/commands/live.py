@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from jaxpose.io.assumed import settle_camera
 from jaxpose.io.keypoints import Keypoints, read_frame
 from jaxpose.model import Model
 from jaxpose.reading import check_file, reading
+from jaxpose.tasks.blocks import result_of
 from jaxpose.tasks.lift_video import TRAINED_FPS
 from jaxpose.tasks.people import FORGET, Answer, Drawer, People, make_drawer
 
@@ -139,8 +140,7 @@ def _texts(path: Path, idle: float) -> Iterator[tuple[int, Source]]:
     if path.is_dir():
         yield from _files(path, idle)
         return
-    lines = _stdin() if str(path) == "-" else _lines(path, idle)
-    for count, line in enumerate(lines):
+    for count, line in enumerate(_lines(path, idle)):
         if line.strip():
             source = Source.of_text(f"{'stdin' if str(path) == '-' else path}, line {count + 1}", line)
             number = source.json.get("frame") if isinstance(source.json, dict) else None
@@ -149,13 +149,12 @@ def _texts(path: Path, idle: float) -> Iterator[tuple[int, Source]]:
             yield count if number is None else number, source
 
 
-def _stdin() -> Iterator[str]:
-    with reading("stdin", "stream of lines"):
-        yield from sys.stdin
-
-
 def _lines(path: Path, idle: float) -> Iterator[str]:
-    """Lines of a file, also those that it gets later, until none came for `idle` seconds."""
+    """Lines of stdin or a file, also those that it gets later, until none came for `idle` seconds."""
+    if str(path) == "-":
+        with reading("stdin", "stream of lines"):
+            yield from sys.stdin
+        return
     check_file(path)
     with reading(path, "file of lines"), path.open(encoding="utf-8") as file:
         text, since = "", time.monotonic()
@@ -200,7 +199,8 @@ def _of_pictures(options: Live) -> Iterator[Seen]:
         raise ValueError(f"--fps: {options.input} holds pictures, which have their times")
     clip = Clip(options.input, given.every, given.begin, float("inf") if given.end is None else given.end)
     check(clip)
-    detector = _returned(clips.detector(given))
+    # stdout has JSON alone
+    detector = result_of(clips.detector(given), lambda line: print(line, file=sys.stderr, flush=True))
     one_each = (next(same) for _, same in itertools.groupby(frames(clip), _number))
     for frame, people in detected(detector, one_each):
         num, size = len(people.xy_px), (frame.rgb.shape[1], frame.rgb.shape[0])
@@ -211,15 +211,6 @@ def _of_pictures(options: Live) -> Iterator[Seen]:
 
 def _number(frame: Frame) -> int:
     return round(frame.seconds * TRAINED_FPS)
-
-
-def _returned(work: Generator[str, None, Any]) -> Any:
-    """The result of a generator whose lines go to stderr: stdout has JSON alone."""
-    while True:
-        try:
-            print(next(work), file=sys.stderr, flush=True)
-        except StopIteration as finished:
-            return finished.value
 
 
 def _until_interrupted(source: Iterator[Seen]) -> Iterator[Seen]:

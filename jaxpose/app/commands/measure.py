@@ -41,7 +41,14 @@ def measure(options: Measure, name: str) -> Generator[str, None, Outcome]:
         raise ValueError(f"--{'mot' if options.mot else 'neutral'}: {options.input} has no frame rate; needed --fps")
     people = dict(rows_of_people(result.person, result.frame))
     parts = {who: _of_person(options, result, rows, seconds) for who, rows in people.items()}
-    bands = _joined(parts, people, result, seconds, factors)
+    first, rows = next(iter(parts.values())), np.concatenate(list(people.values()))
+    of_frames = [name for name, one in first.items() if one.values.ndim > 1]
+    every = [[part[n].quantiles(*_SHARES, factor=_factor(n, factors)) for n in of_frames] for part in parts.values()]
+    bands = Bands(
+        *(of_frames, [first[n].unit for n in of_frames], result.frame[rows], result.person[rows]),
+        None if seconds is None else seconds[rows],
+        np.concatenate([np.reshape(x, (len(of_frames), 5, -1)) for x in every], -1),
+    )
     yield f"{len(result.mean)} poses of {len(people)} people; {NOT_DEFINED}"
     if any(one.values.ndim == 1 for part in parts.values() for one in part.values()):
         yield OVER_TIME
@@ -87,23 +94,6 @@ def _of_person(options: Measure, result: Result, rows: np.ndarray, seconds: np.n
             of = f"person {result.person[rows[0]]} is seen from {times[0]:g} to {times[-1]:g} s"
             raise ValueError(f"--neutral: got {options.neutral[0]:g} to {options.neutral[1]:g} s, and {of}")
     return measure_poses(result.samples[:, rows], *dict.fromkeys(names), seconds=times, neutral=neutral)
-
-
-def _joined(
-    parts: dict[int, dict[str, Measured]],
-    people: dict[int, np.ndarray],
-    result: Result,
-    seconds: np.ndarray | None,
-    factors: dict[str, float],
-) -> Bands:
-    """The quantities of frames of all people, one after the other."""
-    first = next(iter(parts.values()))
-    names = [name for name, one in first.items() if one.values.ndim > 1]
-    every = [[part[n].quantiles(*_SHARES, factor=_factor(n, factors)) for n in names] for part in parts.values()]
-    rows = np.concatenate(list(people.values()))
-    values = np.concatenate([np.reshape(x, (len(names), 5, -1)) for x in every], -1)
-    times = None if seconds is None else seconds[rows]
-    return Bands(names, [first[n].unit for n in names], result.frame[rows], result.person[rows], times, values)
 
 
 def _factor(name: str, factors: dict[str, float]) -> float:

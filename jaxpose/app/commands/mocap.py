@@ -15,13 +15,13 @@ import shutil
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.app.commands.file_options import PrepareMocap
-from jaxpose.app.commands.models import DEFAULT_PRIOR
+from jaxpose.app.commands.models import rotation_moments
 from jaxpose.app.commands.prepare import read_joint_map
 from jaxpose.app.commands.values import refuse_for
 from jaxpose.datasets.prepare_mocap import (
@@ -45,11 +45,10 @@ from jaxpose.geometry.skeleton import H36M_17, get_skeleton
 from jaxpose.io import PartialMotion, Poses3D, kind_of
 from jaxpose.io.arrays import load_arrays
 from jaxpose.io.body_files import load_body
-from jaxpose.io.motion import Motion, read_motion
+from jaxpose.io.motion import Motion, motion_files, read_motion
 from jaxpose.io.poses3d import read_poses3d
 from jaxpose.io.retarget import read_retargeted
 from jaxpose.io.smpl_motion import check_motion
-from jaxpose.model import load
 from jaxpose.originals.datasets.h36m import check_new, new_folder
 from jaxpose.reading import reading
 
@@ -59,25 +58,19 @@ SUFFIXES = (".bvh", ".amc", *_ARRAYS, *_MARKERS, *_TEXTS)
 _MEANING = {"asf": (".amc",), "unit_m": (".bvh", ".amc"), "joint_map": (".bvh", ".amc"), "body": _ARRAYS}
 _MEANING |= {"source_fps": (".amc", *_ARRAYS, *_TEXTS)}
 _MEANING |= dict.fromkeys(("skeleton", "up", "unit"), (*_ARRAYS, *_TEXTS, *_MARKERS))
-_NOT_TAKES = ("shape.npz", "_stagei.npz")  # of AMASS: a subject's shape
 _SECONDS = 5.0  # between lines about the progress
 # Asked for each file, and again for each person in it.
 _Reading = Generator[str, None, list[tuple[int, Recorded]]]
 
 
-class _File(NamedTuple):
-    path: Path
-    labels: Labels
-
-
 def mocap(options: PrepareMocap) -> Iterator[str]:
     """Convert all files, name those that cannot be read, and write the folder; exit code 1 where one was left out."""
     check_new(options.out)
-    files = _find(options)
-    refuse_for(options, _MEANING, {file.path.suffix.lower() for file in files})
-    _check_val(options.val or (), files)
-    reader = _Reader(options)
-    done: list[Piece] = []
+    pattern = None if options.pattern is None else _pattern(options.pattern)
+    files = [(path, _labels(below, path, options, pattern)) for path, below in motion_files(options.sources, SUFFIXES)]
+    refuse_for(options, _MEANING, {path.suffix.lower() for path, _ in files})
+    _check_val(options.val or (), [labels for _, labels in files])
+    reader, done = _Reader(options), list[Piece]()
     left_out, started, last_line = 0, time.monotonic(), time.monotonic()
     for index, (path, labels) in enumerate(files, 1):
         try:
@@ -126,32 +119,10 @@ def _add(
     yield f"{labels.name}: {kept} frames, {labels.subject}, {labels.category}; {'; '.join(filter(None, notes))}"
 
 
-def _find(options: PrepareMocap) -> list[_File]:
-    """All files with their labels; ValueError for a source without any, and for a pattern that does not fit."""
-    pattern = None if options.pattern is None else _pattern(options.pattern)
-    files: list[_File] = []
-    for source in options.sources:
-        if not source.exists():
-            raise ValueError(f"{source}: no such file or folder")
-        paths = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES)
-        paths = [path for path in paths if path.is_file() and not path.name.endswith(_NOT_TAKES)]
-        if not paths:
-            raise ValueError(f"{source}: no files of motion in it; needed one of {', '.join(SUFFIXES)}")
-        root = source.absolute().parent if source.is_file() else source.absolute()
-        files += [
-            _File(path, _labels(path.absolute().relative_to(root), root.name, options, pattern)) for path in paths
-        ]
-    names = [file.labels.name for file in files]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{twice}: two of the files have this name; give the folder above them instead")
-    return files
-
-
-def _labels(path: Path, root: str, options: PrepareMocap, pattern: re.Pattern[str] | None) -> Labels:
+def _labels(path: Path, whole: Path, options: PrepareMocap, pattern: re.Pattern[str] | None) -> Labels:
     """Labels by the folders below the one that was given: a/b/take.bvh is of subject a/b and category a."""
     folders = path.parts[:-1]
-    subject, category = "/".join(folders) or root, folders[0] if len(folders) > 1 else "motion"
+    subject, category = "/".join(folders) or whole.absolute().parent.name, folders[0] if len(folders) > 1 else "motion"
     if pattern is not None:
         match = pattern.search(path.as_posix())
         if match is None:
@@ -172,23 +143,22 @@ def _pattern(text: str) -> re.Pattern[str]:
     return pattern
 
 
-def _check_val(val: tuple[str, ...], files: list[_File]) -> None:
+def _check_val(val: tuple[str, ...], labels: list[Labels]) -> None:
     """Before the work; people of one file get their numbers later."""
-    legal = {label for file in files for label in (file.labels.name, file.labels.subject)}
+    subjects = sorted({one.subject for one in labels})
+    legal = {*subjects, *(one.name for one in labels)}
     for name in val:
         if name not in legal and re.sub(r"_person-?\d+$", "", name) not in legal:
-            subjects = sorted({file.labels.subject for file in files})
             raise ValueError(f"--val: got {name!r}; must be one of the subjects {', '.join(subjects)}, or a take")
 
 
 class _Reader:
-    """Reads files under the options; what all of them share is loaded when it is first needed."""
+    """Reads files under the options."""
 
     def __init__(self, options: PrepareMocap) -> None:
         self.options = options
         self.body: Body | None = None if options.body is None else load_body(options.body)
         self.joint_map = None if options.joint_map is None else read_joint_map(options.joint_map)
-        self.prior: tuple[np.ndarray, np.ndarray] | None = None
 
     def read(self, path: Path) -> _Reading:
         """People of a file, with their numbers, at the wanted rate; yields progress."""
@@ -208,11 +178,8 @@ class _Reader:
         for person in people:
             part = self._part(path, person)
             if not part.is_file():
-                if self.prior is None:
-                    mean, std, spread = (np.asarray(x) for x in load(DEFAULT_PRIOR).statistics)
-                    self.prior = mean, std * spread
                 rates: dict[str, Any] = {"source_fps": o.source_fps, "seconds": _SECONDS}
-                recorded = yield from recorded_positions(path, poses, person, o.fps, self.prior, **rates)
+                recorded = yield from recorded_positions(path, poses, person, o.fps, rotation_moments(), **rates)
                 _keep(part, recorded)
             result.append((person, _kept(part)))
         return result

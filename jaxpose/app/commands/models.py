@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import jax
+import numpy as np
 
 from jaxpose.app.commands.options import Live, Score, View
 from jaxpose.app.commands.values import Output, refuse
@@ -22,6 +23,12 @@ Chosen: TypeAlias = Output | Live | Score | View  # the options that say which m
 def bundled(name: str) -> Model:
     """A released model, read once: commands judge by one what they may have drawn by it."""
     return load(name)
+
+
+def rotation_moments() -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation [21, 3] rad of the rotations that the bundled prior was trained on."""
+    mean, std, spread = (np.asarray(x) for x in bundled(DEFAULT_PRIOR).statistics)
+    return mean, std * spread
 
 
 def load_model(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
+from importlib.metadata import version
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, ValidationError
@@ -40,7 +41,7 @@ def make_parser() -> App:
     app = App(
         name="jaxpose",
         help="Probabilistic 3D human pose.",
-        version=_version,
+        version=lambda: version("jaxpose"),
         version_flags=("--version", "-V"),
         default_parameter=Parameter(show_default=False, negative=()),
         print_error=False,
@@ -62,12 +63,6 @@ def make_parser() -> App:
         paragraphs = "\n\n".join(_one_line(part) for part in (options.__doc__ or "").split("\n\n"))
         parent.command(_choose(name, options), name=kind or group, help=paragraphs, sort_key=place)
     return app
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("jaxpose")
 
 
 class _Help(DefaultFormatter):

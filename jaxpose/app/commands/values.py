@@ -7,7 +7,7 @@ hold, and with a place where its result can be. It raises ValueError; the parser
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
@@ -61,32 +61,20 @@ def _said(value: float) -> str:
     return f"{value:,}" if abs(value) < 10**15 else f"a number of {value.bit_length()} bits"
 
 
-def _numbers(count: int, meaning: str, kind: Callable[[str], Any]) -> Parameter:
+def _numbers(count: int, meaning: str, low: float, high: float, *, whole: bool = False) -> Parameter:
     def convert(_: Any, tokens: Sequence[Token]) -> tuple[Any, ...]:
         text = tokens[0].value
         try:
-            values = tuple(kind(part) for part in text.split(","))
-        except (ValueError, OverflowError):
-            raise ValueError(f"needed {meaning}, got {text!r}") from None
+            values = tuple(float(part) for part in text.split(","))
+        except ValueError:
+            values = (math.nan,)
+        if not all(low <= x <= high and (not whole or x == int(x)) for x in values):
+            raise ValueError(f"needed {meaning}, got {text!r}")
         if len(values) != count:
             raise ValueError(f"needed {count} numbers, {meaning}, got {text!r}")
-        return values
+        return tuple(map(int, values)) if whole else values
 
     return Parameter(converter=convert, n_tokens=1, accepts_keys=False)
-
-
-def _pinhole(text: str) -> float:
-    value = float(text)
-    if not abs(value) <= 10 * _MOST_PX:
-        raise ValueError
-    return value
-
-
-def _pixels(text: str) -> int:
-    value = float(text)
-    if not (1 <= value <= _MOST_PX and value == int(value)):
-        raise ValueError
-    return int(value)
 
 
 def _has_length(_: Any, value: tuple[float, ...] | None) -> None:
@@ -156,12 +144,18 @@ Steps = Annotated[
 Seed = Annotated[int, whole(0, 2**32 - 1, "a whole number"), text("random seed (0)")]
 Frame = Annotated[int, metavar("F"), whole(-(10**9), 10**9, "the number of a frame")]
 Names = Annotated[tuple[str, ...], Parameter(converter=_names, n_tokens=1, accepts_keys=False)]
-Pinhole = Annotated[tuple[float, float, float, float], _numbers(4, "fx,fy,cx,cy in pixels, at most 1e7 each", _pinhole)]
+Pinhole = Annotated[
+    tuple[float, float, float, float], _numbers(4, "fx,fy,cx,cy in pixels, at most 1e7 each", -1e7, 1e7)
+]
 Direction = Annotated[
-    tuple[float, float, float], _numbers(3, "x,y,z", float), Parameter(validator=_has_length, allow_leading_hyphen=True)
+    tuple[float, float, float],
+    _numbers(3, "x,y,z", -math.inf, math.inf),
+    Parameter(validator=_has_length, allow_leading_hyphen=True),
 ]
 Size = Annotated[
-    tuple[int, int], _numbers(2, f"WIDTH,HEIGHT in whole pixels, 1 to {_MOST_PX:,}", _pixels), metavar("W,H")
+    tuple[int, int],
+    _numbers(2, f"WIDTH,HEIGHT in whole pixels, 1 to {_MOST_PX:,}", 1, _MOST_PX, whole=True),
+    metavar("W,H"),
 ]
 Rate = Annotated[float, metavar("N"), within(1, 1000, "frames per second")]
 Fps = Annotated[Rate | None, text("frames per second of the input, where it does not say")]

@@ -5,7 +5,6 @@ with the standard deviation per coordinate of their covariance as noise. The mod
 fit. Its program has one shape, so that after the first answer nothing is compiled.
 """
 
-import importlib
 import os
 import platform
 import socket
@@ -25,6 +24,7 @@ from jaxpose.geometry.axes import from_camera, to_camera
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.results import Result, read_result
 from jaxpose.model import Model
+from jaxpose.reading import package
 from jaxpose.runtime.interactive import interactive
 from jaxpose.tasks.complete import complete
 
@@ -72,7 +72,7 @@ def view(options: View) -> Iterator[str]:
     """Read, compile, serve until interrupted."""
     model = models.load_model(options, command="view", needs=("joints",))
     result = read_result(options.input, model.skeleton)
-    viser = _viser()
+    viser = package("viser", "view: needs viser", "view")
     _check_port(options.host, options.port)
     memory.check("--hypotheses", options.num_hypotheses, options.num_hypotheses)
     posterior = Posterior(model, options.num_hypotheses, options.seed)
@@ -175,13 +175,6 @@ def processor() -> str:
     lines = table.read_text(encoding="utf-8").splitlines() if table.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
     return f"{names[0] if names else name}, {os.cpu_count()} threads"
-
-
-def _viser() -> Any:
-    try:
-        return importlib.import_module("viser")
-    except ImportError as error:
-        raise ValueError('view: needs viser, which is not installed; pip install "jaxpose[view]"') from error
 
 
 def _check_port(host: str, port: int) -> None:

@@ -40,7 +40,6 @@ def followed(data: Detections, lifted: Drawn, skeleton: Skeleton, given: WorldAx
 
 
 def _clip(data: Detections, skeleton: Skeleton, given: WorldAxes, seed: int) -> dict[str, Any]:
-    """Arguments of `to_world` that tell of the frames."""
     kp, gravity = data.source, None if given.gravity is None else np.array(given.gravity)
     frames = {"frame": kp.frame, "person": kp.person, "fps": kp.fps, "skeleton": skeleton}
     return {**frames, "gravity": gravity, "seed": seed}

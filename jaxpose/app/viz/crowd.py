@@ -41,8 +41,8 @@ class Crowd(NamedTuple):
 def make_crowd(num: int, frame: ArrayLike | None, person: ArrayLike | None) -> Crowd:
     """The crowd of N rows, by default one person in N frames. ValueError for other than [N] integers."""
     row, alone = np.arange(num), np.zeros(num, np.int64)
-    frame, person = (_whole(n, v, num) for n, v in (("frame", frame), ("person", person)))
-    frame, person = (row if frame is None else frame), (alone if person is None else person)
+    frame = row if frame is None else sc.shaped("frame", frame, (num,), "iu")
+    person = alone if person is None else sc.shaped("person", person, (num,), "iu")
     if len(np.unique(np.stack([frame, person]), axis=1).T) < num:
         frame, person = row, alone
     (frames, at), (people, who) = (np.unique(x, return_inverse=True) for x in (frame, person))
@@ -55,9 +55,7 @@ def places(crowd: Crowd, root: ArrayLike | None) -> np.ndarray:
     apart[:, 0] = _APART * (crowd.who - (len(crowd.people) - 1) / 2)
     if root is None:
         return apart
-    known = np.asarray(root, np.float32)
-    if known.shape != apart.shape:
-        raise ValueError(f"root: got shape {list(known.shape)}, must be {list(apart.shape)}")
+    known = sc.shaped("root", np.asarray(root, np.float32), apart.shape, "f")
     return known if np.isfinite(known).all() else apart
 
 
@@ -85,12 +83,3 @@ def gathered(scene: sc.Scene, crowd: Crowd, place: np.ndarray) -> sc.Scene:
         rows=crowd.frames,
         labels=("",) * len(crowd.frames),
     )
-
-
-def _whole(name: str, value: ArrayLike | None, num: int) -> np.ndarray | None:
-    if value is None:
-        return None
-    array = np.asarray(value)
-    if array.shape != (num,) or array.dtype.kind not in "iu":
-        raise ValueError(f"{name}: got {array.dtype} of shape {list(array.shape)}, must be integers [{num}]")
-    return array

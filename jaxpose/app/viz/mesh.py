@@ -177,7 +177,15 @@ def _placed(
     places = _places(shapes) if beside else np.zeros((len(shapes), 3), np.float32)
     moved = [s.moved(place) if isinstance(s, Skin) else s + place for s, place in zip(shapes, places, strict=True)]
     opacity = (_FAINT if hides else 1.0) if given.opacity is None else given.opacity
-    surfaces = _bodies(moved[len(true) :], faces, given.names, choice, opacity)
+    num = choice.counts[0]
+    usual = ["body"] if num == 1 else [f"body {number}" for number in range(num)]
+    names = usual if given.names is None else given.names
+    if len(names) != num:
+        raise ValueError(f"names: got {len(names)}, must be {num}, one per body")
+    surfaces = [
+        _Surface(sc.printable(names[number]), mesh, faces, COLOURS[place % len(COLOURS)], opacity)
+        for place, (number, mesh) in enumerate(zip(choice.bodies, moved[len(true) :], strict=True))
+    ]
     for mesh in moved[: len(true)]:
         count = len(mesh.rest) if isinstance(mesh, Skin) else mesh.shape[1]
         triangles = checked_faces("truth_faces", faces if given.truth_faces is None else given.truth_faces, count)
@@ -185,20 +193,6 @@ def _placed(
     if given.observed is None:
         return surfaces, []
     return surfaces, [_observed(given.observed, given.observed_skeleton, places[0], choice)]
-
-
-def _bodies(
-    meshes: Sequence[np.ndarray | Skin], faces: np.ndarray, names: Sequence[str] | None, choice: _Choice, opacity: float
-) -> list[_Surface]:
-    num = choice.counts[0]
-    if names is not None and len(names) != num:
-        raise ValueError(f"names: got {len(names)}, must be {num}, one per body")
-    surfaces = []
-    for place, (number, mesh) in enumerate(zip(choice.bodies, meshes, strict=True)):
-        default = "body" if num == 1 else f"body {number}"
-        name = sc.printable(default if names is None else names[number])
-        surfaces.append(_Surface(name, mesh, faces, COLOURS[place % len(COLOURS)], opacity))
-    return surfaces
 
 
 def _observed(

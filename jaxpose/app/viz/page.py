@@ -67,7 +67,6 @@ class Page(NamedTuple):
         return f"Page({self.title!r}, {len(self.arrays) / 1e6:.1f} MB)"
 
     def _repr_html_(self) -> str:
-        """The page inside a notebook."""
         title, page = html.escape(self.title), html.escape(self.html())
         return f'<iframe title="{title}" style="width:100%;height:640px;border:0" srcdoc="{page}"></iframe>'
 

@@ -170,9 +170,7 @@ def _hidden_bones(
         if given is None:
             return None
         observed = np.isfinite(given).all(-1)
-    visible = np.asarray(observed)
-    if visible.shape != shape or visible.dtype != bool:
-        raise ValueError(f"observed: got {visible.dtype} of shape {list(visible.shape)}, must be bool of {list(shape)}")
+    visible = shaped("observed", observed, shape, "b")
     hidden = ~(visible & visible[:, list(skeleton.parents)])
     is_bone = np.array(skeleton.parents) >= 0
     return hidden[None] if hidden[:, is_bone].any() and not hidden[:, is_bone].all() else None
@@ -190,7 +188,10 @@ def _flat(layers: Layers, shown: np.ndarray, shape: tuple[int, ...]) -> tuple[La
         flat.append(Layer("reprojected", pixels, LIMBS, 1.0, opacity, group=HYPOTHESES))
     if keypoints is not None:
         pixels = joints("keypoints", keypoints, (num_rows, num_joints, 2))[None]
-        strength = _confidence(confidence, (num_rows, num_joints))[None]
+        strength = np.ones((1, num_rows, num_joints), np.float32)
+        if confidence is not None:
+            sure = shaped("confidence", np.asarray(confidence, np.float32), (num_rows, num_joints), "f")
+            strength = np.clip(np.nan_to_num(sure, nan=0.0), 0.0, 1.0)[None]
         flat.append(Layer("2D input", pixels, LIMBS, 1.25, 0.45, 8.0, "2D input", strength=strength))
     elif confidence is not None:
         raise ValueError("confidence: came without keypoints; needed both or neither")
@@ -349,16 +350,18 @@ def joints(name: str, value: ArrayLike, shape: tuple[int | str, ...]) -> np.ndar
     return array
 
 
+def shaped(name: str, value: ArrayLike, shape: tuple[int, ...], kinds: str) -> np.ndarray:
+    """`value` as an array; ValueError naming the argument for another shape or type; kinds: those of numpy."""
+    array = np.asarray(value)
+    if array.shape != shape or array.dtype.kind not in kinds:
+        legal = {"b": "bool", "iu": "integers"}.get(kinds, "numbers")
+        raise ValueError(f"{name}: got {array.dtype} of shape {list(array.shape)}, must be {legal} of {list(shape)}")
+    return array
+
+
 def finite_mean(poses: np.ndarray) -> np.ndarray:
     """The mean [...] of poses [H, ...] over what is finite of the H, NaN where nothing is."""
     finite = np.isfinite(poses)
     total = np.where(finite, poses, 0).sum(axis=0)
     count = finite.sum(axis=0)
     return np.where(count, total / np.maximum(count, 1), np.nan).astype(np.float32)
-
-
-def _confidence(value: ArrayLike | None, shape: tuple[int, ...]) -> np.ndarray:
-    array = np.ones(shape, np.float32) if value is None else np.asarray(value, dtype=np.float32)
-    if array.shape != shape:
-        raise ValueError(f"confidence: got shape {list(array.shape)}, must be {list(shape)}")
-    return np.clip(np.nan_to_num(array, nan=0.0), 0.0, 1.0)

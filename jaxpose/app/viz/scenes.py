@@ -73,13 +73,16 @@ def motion_page(
         scene = scene._replace(layers=tuple(layer for layer in scene.layers if layer.group != sc.HYPOTHESES))
     crowd = cr.make_crowd(len(rows), crowd.frames[crowd.at[rows]], crowd.people[crowd.who[rows]])
     whole = cr.gathered(sc.take_rows(scene, rows), crowd, place[rows])
+    pictures: list[bytes | None] = [None] * len(crowd.frames)
+    for row, at in zip(rows, crowd.at, strict=True):
+        pictures[at] = pictures[at] or (given.film[row] if given.film else None)
     packer = Packer()
     parts = {
         **{"layers": [layer_part(packer, layer) for layer in whole.layers], "skeletons": [skeleton_part(skeleton)]},
         "people": [f"person {number}" for number in crowd.people],
         "uncertainty": _uncertainty(packer, poses[:, rows], layers, rows, crowd, place[rows]),
         "marks": _marks(packer, layers, rows, crowd, poses.shape[1]),
-        "flat": flat_part(packer, whole, given.image_size, given.film and _film(given.film, rows, crowd)),
+        "flat": flat_part(packer, whole, given.image_size, pictures if given.film else None),
         **_around([layer.poses for layer in whole.layers], given.floor),
     }
     words = [scene.labels[row] for row in rows] if len(crowd.people) == 1 else [""] * len(crowd.frames)
@@ -208,15 +211,6 @@ def _marks(packer: Packer, layers: sc.Layers, rows: np.ndarray, crowd: cr.Crowd,
         marks["missing"] = packer.add(crowd.spread_out(missing[rows].astype(np.uint8), 1), time=1)
     unusual = layers.get("unusual")
     if unusual is not None:
-        flags = np.asarray(unusual)
-        if flags.shape != (num,) or flags.dtype != bool:
-            raise ValueError(f"unusual: got {flags.dtype} of shape {list(flags.shape)}, must be bool of [{num}]")
+        flags = sc.shaped("unusual", unusual, (num,), "b")
         marks["unusual"] = packer.add(crowd.spread_out(flags[rows].astype(np.uint8), 0), time=1)
     return marks or None
-
-
-def _film(film: Sequence[bytes | None], rows: np.ndarray, crowd: cr.Crowd) -> list[bytes | None]:
-    pictures: list[bytes | None] = [None] * len(crowd.frames)
-    for row, at in zip(rows, crowd.at, strict=True):
-        pictures[at] = pictures[at] or film[row]
-    return pictures

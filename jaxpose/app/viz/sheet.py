@@ -200,7 +200,6 @@ def _draw_layer(axes: Any, layer: sc.Layer, skeleton: Skeleton, row: int, dot: f
 
 
 def _legend(figure: Any, scene: sc.Scene, bottom: float, columns: int) -> None:
-    """All entries under the panels, as many in a line as there is room for."""
     line = sc.need("matplotlib.lines").Line2D
     styles = [("left", sc.LEFT, 4.0, 1.0), ("right", sc.RIGHT, 4.0, 1.0)]
     for layer in scene.layers:
@@ -273,13 +272,9 @@ def reliability_png(
     are calibrated. Below it they are overconfident, above it too wide. In the panel of an axis, an S shape means the
     same, a shift means a bias.
     """
-    levels, distance, axes = (np.asarray(x, float) for x in (levels, distance, axes))
-    num_joints = len(skeleton.joints)
-    if distance.shape != (len(levels), num_joints) or axes.shape != (*distance.shape, 3):
-        raise ValueError(
-            f"reliability: needed distance {[len(levels), num_joints]} and axes {[len(levels), num_joints, 3]}, "
-            f"got {distance.shape} and {axes.shape}"
-        )
+    levels, num_joints = np.asarray(levels, float), len(skeleton.joints)
+    distance = sc.shaped("distance", distance, (len(levels), num_joints), "f")
+    axes = sc.shaped("axes", axes, (*distance.shape, 3), "f")
     figure = _new_figure(4 * _CURVE_INCHES + 1.6, _CURVE_INCHES + 0.7)
     panels = {"distance to the median": distance}
     panels |= {f"along {name}": axes[..., i] for i, name in enumerate(("x (right)", "y (down)", "z (depth)"))}

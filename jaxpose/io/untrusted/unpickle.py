@@ -84,7 +84,6 @@ def _frombuffer(raw: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) 
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """_codecs.encode: how protocol 2 writes bytes."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"bytes in {shown(encoding)} are not read; must be latin1")
     return text.encode("latin1")

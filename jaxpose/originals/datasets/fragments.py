@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jaxpose.files import FilePath
-from jaxpose.io.motion import Motion, read_motion, save_motion, take_frames
+from jaxpose.io.motion import Motion, motion_files, read_motion, save_motion, take_frames
 from jaxpose.originals.datasets.h36m import check_new, new_folder
 
 _SUFFIXES = (".npz", ".npy", ".bvh", ".amc")
@@ -29,13 +29,7 @@ def prepare_fragments(sources: list[str] | list[Path], out: FilePath, *, length:
     The structure of folders is kept, so that sequences of the same name stay apart.
     """
     target = check_new(out)
-    if length < 1:
-        raise ValueError(f"length must be a positive number of frames, got {length}")
-    files = [pair for source in sources for pair in _files(Path(source))]
-    names = [name.with_suffix("") for _, name in files]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{twice.name}: two of the files have this name; give the folder above them instead")
+    files = motion_files(sources, _SUFFIXES)
     total = 0
     with new_folder(target) as draft:
         for path, name in files:
@@ -48,17 +42,3 @@ def prepare_fragments(sources: list[str] | list[Path], out: FilePath, *, length:
             rest = len(motion.body_pose) - length * len(pieces)
             yield f"{path}: {len(pieces)} fragments of {length} frames, {rest} frames dropped"
     yield f"wrote {target}: {total} fragments of {len(files)} files"
-
-
-def _files(source: Path) -> list[tuple[Path, Path]]:
-    """Motion files, each with its path relative to the given folder."""
-    if source.is_file():
-        return [(source, Path(source.name))]
-    if not source.is_dir():
-        raise ValueError(f"{source}: no such file or folder")
-    files = sorted(p for p in source.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
-    # AMASS has the subject's shape beside the sequences: shape.npz, neutral_stagei.npz
-    files = [p for p in files if not p.name.endswith(("shape.npz", "_stagei.npz"))]
-    if not files:
-        raise ValueError(f"{source}: no files of motion in it; must be one of {', '.join(_SUFFIXES)}")
-    return [(path, path.relative_to(source)) for path in files]

@@ -156,7 +156,7 @@ def test_a_missing_extra_and_a_port_that_is_taken_are_named(posed, monkeypatch):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        monkeypatch.setattr(command, "_viser", lambda: None)
+        monkeypatch.setattr(command, "package", lambda *_: None)
         with pytest.raises(ValueError, match=f"--port: 127.0.0.1:{port} is not free"):
             next(command.view(View(posed[0], port=port)))
     monkeypatch.undo()

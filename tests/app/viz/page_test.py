@@ -72,7 +72,7 @@ BLANK_ROW = np.where(np.arange(N)[:, None, None] == 2, np.nan, GOOD)
         ({"truth": GOOD}, r"truth: got shape \[5, 4, 17, 3\], must be \[4, 17, 3\]"),
         ({"keypoints": NAN}, r"keypoints: got shape \[4, 17, 3\], must be \[4, 17, 2\]"),
         ({"confidence": np.ones((N, J))}, "confidence: came without keypoints"),
-        ({"keypoints": GOOD[0, ..., :2], "confidence": np.ones(J)}, r"confidence: got shape \[17\]"),
+        ({"keypoints": GOOD[0, ..., :2], "confidence": np.ones(J)}, r"confidence: got float32 of shape \[17\]"),
         ({"max_hypotheses": 0}, "max_hypotheses: got 0"),
     ],
 )
