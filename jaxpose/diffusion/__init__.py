@@ -26,7 +26,6 @@ from jaxpose.diffusion.solvers import (
     euler_maruyama,
     heun,
     langevin,
-    mean_flow,
     predictor_corrector,
     reverse_diffusion,
 )

@@ -95,6 +95,13 @@ def take_component(mixture: Mixture, index: Array) -> tuple[Array, Array]:
     return mean, std
 
 
+def heaviest_first(mixture: Mixture) -> Mixture:
+    """The components in the order of their weights, so that one of a frame is likely that of the next."""
+    order = jnp.argsort(-mixture.weight)
+    by_order = (jnp.take_along_axis(x, order[..., None], -2) for x in (mixture.mean, mixture.std))
+    return Mixture(jnp.take_along_axis(mixture.weight, order, -1), *by_order)
+
+
 def check_mixture(mixture: Mixture) -> None:
     """ValueError where the arrays are no Mixture, or, where values are known, name the first place that is wrong.
 

@@ -13,7 +13,6 @@ noise; nothing is propagated back through the network.
 A schedule says t at step k of S: (key, k, S) -> t. It is a hashable value, so a fit under an equal one is found again.
 
     truncated        t_max - (t_max - t_min) k / (S - 1)        the paper's; t_max 1 is its "uniform"
-    uniform_random   U(t_min, t_max), new at every step
     fixed            t
 
 The schedules of the published codes are in tests/originals/recipes/dposer_test.py.
@@ -102,11 +101,6 @@ def truncated(t_max: float, t_min: float) -> Schedule:
     return Schedule(_linear, checked_range(t_max, t_min))
 
 
-def uniform_random(t_max: float = 1.0, t_min: float = 1e-3) -> Schedule:
-    """A new t from U(t_min, t_max) at every step."""
-    return Schedule(_uniform, checked_range(t_max, t_min))
-
-
 def fixed(t: float) -> Schedule:
     """The same t at every step."""
     return Schedule(_linear, checked_range(t, t))
@@ -114,10 +108,6 @@ def fixed(t: float) -> Schedule:
 
 def _linear(key: Key, step: Array, total: int, t_max: float, t_min: float) -> Array:
     return t_max - (t_max - t_min) * step / max(total - 1, 1)
-
-
-def _uniform(key: Key, step: Array, total: int, t_max: float, t_min: float) -> Array:
-    return jax.random.uniform(key, minval=t_min, maxval=t_max)
 
 
 def checked_range(t_max: float, t_min: float) -> tuple[float, float]:

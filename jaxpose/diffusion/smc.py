@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxpose.base import Array, Key, PredictFn
-from jaxpose.diffusion.sde import SDE, log_snr
-from jaxpose.diffusion.solvers import dpmpp_2m
+from jaxpose.diffusion.sde import SDE
+from jaxpose.diffusion.solvers import dpmpp_2m, fresh_share
 from jaxpose.diffusion.twisting import Twist, TwistFn, push, steered
 
 Opinion: TypeAlias = Any  # a pytree of arrays of one particle
@@ -112,7 +112,7 @@ def twisted(sde: SDE, twist_fn: TwistFn) -> Chain:
         guided, guided_past = mean.step(key, x_t, memory[1], t, s, lambda x, t: steered(sde, twist, t))
         if twist.longest is not None:
             guided = free + push(sde, twist, t, s)
-        std = _fresh_noise(sde, t, s)
+        std = sde.sigma(s) * jnp.sqrt(fresh_share(sde, t, s))
         z = jax.random.normal(key, x_t.shape, x_t.dtype)
         away = (guided - free) / std
         return guided + std * z, (past, guided_past), -(away * (away / 2 + z)).sum()
@@ -138,7 +138,7 @@ def inpainting(sde: SDE, predict_fn: PredictFn, path: Array, held: Array, covari
 
     @jax.default_matmul_precision("highest")
     def move(key, i, x_t, memory, prediction, t, s):
-        std = _fresh_noise(sde, t, s)
+        std = sde.sigma(s) * jnp.sqrt(fresh_share(sde, t, s))
         new = (std / sde.sigma(s)) ** 2
         mean = (sde.alpha(s) * prediction.x0 + sde.sigma(s) * jnp.sqrt(1 - new) * prediction.eps).ravel()
         left = sde.sigma(t) ** 2 * values / (sde.alpha(t) ** 2 * values + sde.sigma(t) ** 2)
@@ -185,8 +185,3 @@ def systematic(key: Key, log_weights: Array) -> Array:
     marks = (jax.random.uniform(key, dtype=log_weights.dtype) + jnp.arange(num)) / num
     heights = jnp.cumsum(jax.nn.softmax(log_weights))
     return jnp.clip(jnp.searchsorted(heights, marks), 0, num - 1)
-
-
-def _fresh_noise(sde: SDE, t: Array, s: Array) -> Array:
-    """Deviation of what a step of the reverse SDE draws anew."""
-    return sde.sigma(s) * jnp.sqrt(-jnp.expm1(log_snr(sde, t) - log_snr(sde, s)))

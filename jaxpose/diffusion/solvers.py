@@ -4,7 +4,6 @@ Every solver calls `predict(x, t) -> Prediction` and is valid for every process:
 = log(alpha / sigma), h = lam_s - lam_t > 0, q = 1 - exp(-2 h), a = alpha_t / alpha_s and dt = t - s:
 
     euler_maruyama      x - [f x - (1 + c^2) / 2 g^2 score] dt + c g sqrt(dt) z,    c = churn
-    mean_flow           x - [f x - g^2 score] dt
     reverse_diffusion   (2 - a) x + G^2 score + G z
     ddim                alpha_s x0 + sigma_s [sqrt(1 - eta^2 q) eps + eta sqrt(q) z]
     heun                d(x / alpha) = eps d(sigma / alpha) by the trapezoid rule, second evaluation at s
@@ -64,21 +63,11 @@ def euler_maruyama(sde: SDE, churn: float = 1.0) -> Solver:
     return one_step(step)
 
 
-def mean_flow(sde: SDE) -> Solver:
-    """Euler steps of the reverse SDE without its noise: they approach the mean (GFPose's --pflow)."""
-
-    def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
-        f, g2 = drift_diffusion(sde, t)
-        return x_t - (t - s) * (f * x_t - g2 * predict(x_t, t).score)
-
-    return one_step(step)
-
-
 def reverse_diffusion(sde: SDE) -> Solver:
     """The forward step from s to t, reversed the way the SDE is: Song et al. (2021), appendix E."""
 
     def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
-        variance = sde.sigma(t) ** 2 * _fresh(sde, t, s)
+        variance = sde.sigma(t) ** 2 * fresh_share(sde, t, s)
         mean = (2 - sde.alpha(t) / sde.alpha(s)) * x_t + variance * predict(x_t, t).score
         return mean + jnp.sqrt(variance) * _normal(key, x_t)
 
@@ -93,7 +82,7 @@ def ddim(sde: SDE, eta: float = 0.0) -> Solver:
     def step(key: Key, x_t: Array, t: Array, s: Array, predict: StepPredictFn) -> Array:
         x0, eps, _ = predict(x_t, t)
         if eta > 0:
-            fresh = eta**2 * _fresh(sde, t, s)
+            fresh = eta**2 * fresh_share(sde, t, s)
             eps = jnp.sqrt(1 - fresh) * eps + jnp.sqrt(fresh) * _normal(key, x_t)
         return sde.alpha(s) * x0 + sde.sigma(s) * eps
 
@@ -123,7 +112,7 @@ def heun(sde: SDE) -> Solver:
 def dpmpp_2m(sde: SDE, eta: float = 0.0, noise: float = 1.0) -> Solver:
     """DPM-Solver++(2M): second order, one evaluation a step; eta = 1 is its SDE form, 0 the probability flow.
 
-    noise: factor on the fresh noise; eta = 1 without noise is `mean_flow` at second order. Remembers the last
+    noise: factor on the fresh noise; eta = 1 without noise approaches the mean of the law. Remembers the last
     x0-prediction and how far back in lam it lies: infinitely far at first, so the first step is of first order.
     """
     if eta < 0:
@@ -213,6 +202,6 @@ def _normal(key: Key, x: Array) -> Array:
     return jax.random.normal(key, x.shape, x.dtype)
 
 
-def _fresh(sde: SDE, t: Array, s: Array) -> Array:
+def fresh_share(sde: SDE, t: Array, s: Array) -> Array:
     """q = 1 - SNR_t / SNR_s: which part of the noise at t came after s."""
     return -jnp.expm1(log_snr(sde, t) - log_snr(sde, s))

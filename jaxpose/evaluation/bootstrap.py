@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxpose.compiled import check_shape
+
 _BLOCK = 4_000_000  # numbers drawn at once
 
 
@@ -70,13 +72,10 @@ def _compare(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check(a: np.ndarray, b: np.ndarray, groups: np.ndarray, num: int, level: float) -> None:
-    if a.ndim != 1 or b.shape != a.shape or groups.shape != a.shape or not a.size:
-        found = f"{a.shape}, {b.shape} and {groups.shape}"
-        raise ValueError(f"a, b and groups must be [N], one number or name for each pose, N >= 1, got {found}")
     for name, value in (("a", a), ("b", b)):
-        if not (np.isfinite(value) & (value >= 0)).all():
-            bad = np.argmin(np.isfinite(value) & (value >= 0))
-            raise ValueError(f"{name}: needed errors, finite and >= 0, got {value[bad]} at {bad}")
+        check_shape(name, value, groups.shape, low=0)
+    if groups.ndim != 1:
+        raise ValueError(f"groups: needed [N], one number or name for each pose, got {list(groups.shape)}")
     if len(np.unique(groups)) < 2:
         raise ValueError("groups: needed at least 2 poses or groups to draw from, got 1")
     if num < 1 or not 0 < level < 1:

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array
+from jaxpose.compiled import check_shape
 from jaxpose.evaluation.metrics import align_root, pairwise_distance
 from jaxpose.evaluation.plausibility import angle_plausibility, bone_plausibility
 from jaxpose.geometry.measures import ANGLES
@@ -45,7 +46,7 @@ class Neighbours(NamedTuple):
 
 def apd(samples: Array | np.ndarray) -> float:
     """Mean distance of a joint in two different samples, metres; samples [N, J, D], N >= 2, not moved in any way."""
-    return float(_apd(_finite("samples", samples, 3)))
+    return float(_apd(_finite("samples", samples, "J", "D")))
 
 
 def frechet_distance(a: Array | np.ndarray, b: Array | np.ndarray) -> float:
@@ -54,7 +55,7 @@ def frechet_distance(a: Array | np.ndarray, b: Array | np.ndarray) -> float:
     Covariances over N - 1, in float64. Singular ones are legal: with S = R R', tr (S1 S2)^(1/2) is the sum of the
     singular values of R1' R2. ValueError for features that are not finite, N < 2, or another F.
     """
-    a, b = (x.astype(np.float64) for x in _both(2, a=a, b=b))
+    a, b = (x.astype(np.float64) for x in _both("F", a=a, b=b))
     roots, spread = [], 0.0
     for x in (a, b):
         values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(x, rowvar=False)))
@@ -79,7 +80,7 @@ def neighbour_metrics(real: Array | np.ndarray, fake: Array | np.ndarray, k: int
     A point with k exact copies has an empty ball. ValueError for features that are not finite, another F, and k outside
     1 .. min(N, M) - 1.
     """
-    real, fake = _both(2, real=real, fake=fake)
+    real, fake = _both("F", real=real, fake=fake)
     if not 1 <= k < min(len(real), len(fake)):
         raise ValueError(f"k must be in 1..{min(len(real), len(fake)) - 1}, fewer than the points of a set, got {k}")
     real_radius, fake_radius = _radii(real, k), _radii(fake, k)
@@ -95,7 +96,7 @@ def nearest_distance(samples: Array | np.ndarray, reference: Array | np.ndarray)
 
     Leave the samples out of the reference. ValueError for poses that are not finite and for other joints.
     """
-    samples, reference = _both(3, samples=samples, reference=reference)
+    samples, reference = _both("J", "D", samples=samples, reference=reference)
     joints = zip(*(_distances(samples[:, j], reference[:, j]) for j in range(samples.shape[1])), strict=True)
     return np.concatenate([np.mean(rows, axis=0).min(1) for rows in joints])
 
@@ -105,7 +106,7 @@ def nearest_rotations(samples: Array | np.ndarray, reference: Array | np.ndarray
 
     The angle between two rotations is 2 acos |q . q'| (DPoser's dNN; spec/dposer.md, section 7.1).
     """
-    both = _both(3, samples=samples, reference=reference)
+    both = _both("J", "D", samples=samples, reference=reference)
     return np.asarray(_nearest_turn(*(quaternion_from_axis_angle(jnp.asarray(x)) for x in both)))
 
 
@@ -138,7 +139,7 @@ def generation_row(
     headed one way.
     """
     named = zip(("samples", "reference_val", "reference_train"), (samples, reference_val, reference_train), strict=True)
-    poses = [align_root(jnp.asarray(_finite(name, x, 3))) for name, x in named]
+    poses = [align_root(jnp.asarray(_finite(name, x, "J", "D"))) for name, x in named]
     samples, val, train = poses
     headed, headed_val, headed_train = (align_heading(x) for x in poses)
     row = {"num_samples": float(len(samples)), "apd_mm": 1e3 * apd(samples), "val_apd_mm": 1e3 * apd(val)}
@@ -196,21 +197,17 @@ def _nearest_turn(samples: Array, reference: Array) -> Array:
     return jax.lax.map(one, samples)
 
 
-def _finite(name: str, x: Array | np.ndarray, ndim: int) -> np.ndarray:
-    """x itself, in numpy, if it has `ndim` axes and at least two rows, all finite."""
+def _finite(name: str, x: Array | np.ndarray, *row: int | str) -> np.ndarray:
+    """x itself, in numpy, if it has at least two rows of a shape, all finite."""
     values: np.ndarray = np.asarray(x)
-    if values.ndim != ndim or len(values) < 2:
-        needed = "[N, J, D]" if ndim == 3 else "[N, F]"
-        raise ValueError(f"{name}: needed {needed} with N >= 2, got {list(values.shape)}")
-    bad = int((~np.isfinite(values)).reshape(len(values), -1).any(-1).sum())
-    if bad:
-        raise ValueError(f"{name}: needed finite numbers, got {bad} of {len(values)} rows with NaN or infinity")
+    check_shape(name, values, ("N", *row), low=-np.inf)
+    if len(values) < 2:
+        raise ValueError(f"{name}: needed two rows or more, got {len(values)}")
     return values
 
 
-def _both(ndim: int, **named: Array | np.ndarray) -> list[np.ndarray]:
+def _both(*row: str, **named: Array | np.ndarray) -> list[np.ndarray]:
     """Two arguments by name as `_finite` gives them; ValueError where they differ in an axis but the first."""
-    (a, b), names = (_finite(name, x, ndim) for name, x in named.items()), " and ".join(named)
-    if a.shape[1:] != b.shape[1:]:
-        raise ValueError(f"{names} must agree in all axes but the first, got {a.shape} and {b.shape}")
-    return [a, b]
+    (name, a), (other, b) = named.items()
+    a = _finite(name, a, *row)
+    return [a, _finite(other, b, *a.shape[1:])]

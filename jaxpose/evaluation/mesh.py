@@ -22,6 +22,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from jaxpose.base import Array
+from jaxpose.compiled import check_shape
+from jaxpose.io.meshes import checked_faces
 
 _PAIRS_AT_ONCE = 1_000_000
 _ROUNDING = 1e-13  # of the mesh's size, some hundred times what float64 rounds
@@ -32,8 +34,9 @@ def self_intersections(vertices: Array | np.ndarray, faces: Array | np.ndarray) 
 
     ValueError for other shapes, vertices that are not finite, and faces of vertices that are not there.
     """
-    vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces)
-    _check(vertices, faces, 2)
+    vertices = np.asarray(vertices, np.float64)
+    check_shape("vertices", vertices, ("V", 3), low=-np.inf)
+    faces = checked_faces("faces", faces, len(vertices))
     vertices = vertices - vertices.mean(0)
     corners = (vertices / np.abs(vertices).max(initial=1e-300))[faces]
     found = np.zeros(len(faces), bool)
@@ -45,22 +48,10 @@ def self_intersections(vertices: Array | np.ndarray, faces: Array | np.ndarray) 
 
 def self_intersection_row(vertices: Array | np.ndarray, faces: Array | np.ndarray) -> dict[str, float]:
     """`self_intersection_percent` of meshes [N, V, 3] with common faces [F, 3]: the mean over them, 0 to 100."""
-    vertices, faces = np.asarray(vertices, np.float64), np.asarray(faces)
-    _check(vertices, faces, 3)
+    vertices = np.asarray(vertices, np.float64)
+    check_shape("vertices", vertices, ("N", "V", 3), low=-np.inf)
     shares = [self_intersections(mesh, faces).mean() for mesh in vertices]
     return {"self_intersection_percent": 100 * float(np.mean(shares))}
-
-
-def _check(vertices: np.ndarray, faces: np.ndarray, ndim: int) -> None:
-    legal = {2: "[V, 3]", 3: "[N, V, 3] with N >= 1"}[ndim]
-    if vertices.ndim != ndim or vertices.shape[-1] != 3 or not vertices.size:
-        raise ValueError(f"vertices must be {legal}, got {vertices.shape}")
-    if not np.isfinite(vertices).all():
-        raise ValueError("vertices must be finite, got NaN or infinity")
-    if faces.ndim != 2 or faces.shape[1] != 3 or not len(faces) or faces.dtype.kind not in "iu":
-        raise ValueError(f"faces must be integers [F, 3] with F >= 1, got {faces.dtype} {faces.shape}")
-    if faces.min() < 0 or faces.max() >= vertices.shape[-2]:
-        raise ValueError(f"faces must name vertices 0..{vertices.shape[-2] - 1}, got {faces.min()}..{faces.max()}")
 
 
 def _near_pairs(low: np.ndarray, high: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array
+from jaxpose.compiled import check_shape
 from jaxpose.evaluation import aggregate, calibration, metrics
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.arrays import as_rate, load_arrays
@@ -100,33 +101,27 @@ def lifting_row(
     """
     samples, truth = metrics.align_root(jnp.asarray(samples)), metrics.align_root(jnp.asarray(truth))
     per_pose = metrics.in_blocks(_pose_figures, samples, truth, _BLOCK)
-    macro = [per_pose["mean_mm"][category == c].mean() for c in np.unique(category)]
+    macro = {c: per_pose["mean_mm"][category == c].mean() for c in np.unique(category)}
     row: dict[str, Any] = {k: float(v.mean()) for k, v in per_pose.items()}
-    return row | {
-        "macro_mean_mm": float(np.mean(macro)),
-        **_calibration_figures(samples, truth, radius_90),
-        "category_mean_mm": {str(c): float(per_pose["mean_mm"][category == c].mean()) for c in np.unique(category)},
-    }
-
-
-def _calibration_figures(samples: Array, truth: Array, radius_90: Array | np.ndarray | None) -> dict[str, float]:
-    """Shares over all joints but the root."""
     mean = samples.mean(0)
     if radius_90 is None:
         radius_90 = jnp.quantile(metrics.joint_errors(samples, mean), 0.9, axis=0)
-    histogram = calibration.pit_histogram(samples, truth)
-    return {
+    shares = {
+        "coverage_50": calibration.coverage(samples, truth, 0.5),
+        "coverage_90": calibration.coverage(samples, truth, 0.9),
+        "radius_coverage_90": calibration.radius_coverage(jnp.asarray(radius_90), mean, truth),
+        "pit_gap": calibration.pit_gap(calibration.pit_histogram(samples, truth)),
+    }
+    return row | {
+        "macro_mean_mm": float(np.mean(list(macro.values()))),
         "ece": float(calibration.ece(samples, truth).ece),
-        "coverage_50": float(jnp.nanmean(calibration.coverage(samples, truth, 0.5)[1:])),
-        "coverage_90": float(jnp.nanmean(calibration.coverage(samples, truth, 0.9)[1:])),
-        "radius_coverage_90": float(jnp.nanmean(calibration.radius_coverage(jnp.asarray(radius_90), mean, truth)[1:])),
-        "pit_gap": float(jnp.nanmean(calibration.pit_gap(histogram)[1:])),
+        **{name: float(jnp.nanmean(share[1:])) for name, share in shares.items()},  # of all joints but the root
+        "category_mean_mm": {str(c): float(mean_mm) for c, mean_mm in macro.items()},
     }
 
 
 @jax.jit
 def _pose_figures(samples: Array, truth: Array) -> dict[str, Array]:
-    """Figures of each pose [N]."""
     aligned = jax.lax.map(lambda s: metrics.p_mpjpe(s, truth), samples)
     errors = metrics.mpjpe(samples, truth)
     mean, central = aggregate.mean(samples), aggregate.geometric_median(samples)
@@ -197,9 +192,8 @@ def hidden_errors(samples: Array, truth: Array, hidden: Sequence[int] | np.ndarr
     not go together.
     """
     samples, truth, chosen = jnp.asarray(samples), jnp.asarray(truth), np.unique(np.asarray(hidden, int))
-    if truth.ndim != 3 or samples.ndim != 4 or samples.shape[1:] != truth.shape or not samples.size:
-        needed = "samples must be [H, N, P, 3] of truth [N, P, 3], none of them 0"
-        raise ValueError(f"{needed}, got {samples.shape} and {truth.shape}")
+    check_shape("truth", truth, ("N", "P", 3))
+    check_shape("samples", samples, ("H", *truth.shape))
     if not chosen.size or chosen.min() < 0 or chosen.max() >= truth.shape[1]:
         raise ValueError(f"hidden must be some of the points 0..{truth.shape[1] - 1}, got {chosen.tolist()}")
     return _figures(samples[:, :, chosen], truth[:, chosen])

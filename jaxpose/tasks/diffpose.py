@@ -20,7 +20,7 @@ from jax.tree_util import Partial
 
 from jaxpose.base import Array, Condition, Key, Problem, Start
 from jaxpose.compiled import check_num
-from jaxpose.diffusion.mixture import Mixture, draw_component, fit_mixture, take_component
+from jaxpose.diffusion.mixture import Mixture, draw_component, fit_mixture, heaviest_first, take_component
 from jaxpose.diffusion.sampling import in_slices
 from jaxpose.geometry.windows import tile
 from jaxpose.model import Model, needs
@@ -133,7 +133,7 @@ def initial_distribution(
     if keypoints is not None:
         keypoints = _where_seen(keypoints, encoded.keypoints)
         if depth == "encoder" and num_components == keypoints.weight.shape[-1] and not whole_pose:
-            return _by_weight(_beside(keypoints, plain))
+            return heaviest_first(_beside(keypoints, plain))
     num_samples = num_samples or (_ENSEMBLE if depth == "ensemble" else _DRAWS)
     uv_key, xyz_key, z_key, fit_key = jax.random.split(key, 4)
     uv = _draw_keypoints(uv_key, plain, keypoints, num_components > 1, num_samples)
@@ -141,7 +141,7 @@ def initial_distribution(
     h = jnp.moveaxis(jnp.concatenate([uv, xyz], -1), 0, -2)  # [N, J, S, 5]
     if whole_pose:
         h = jnp.swapaxes(h, -2, -3).reshape(len(h), num_samples, -1)
-    return _by_weight(fit_mixture(fit_key, h, num_components, floor=_FLOOR)[0])
+    return heaviest_first(fit_mixture(fit_key, h, num_components, floor=_FLOOR)[0])
 
 
 def _check_start(model: Model, num_components: int, depth: str) -> None:
@@ -272,13 +272,6 @@ def _draw_keypoints(key: Key, plain: Component, keypoints: Mixture | None, misse
         is_missed = jax.random.bernoulli(index_key, share, (num, *mean.shape[:-1], 1))
         std = std * jnp.where(is_missed, _MISSED, _FOUND)
     return mean + std * noise
-
-
-def _by_weight(mixture: Mixture) -> Mixture:
-    """The heaviest component first, so that a component of one frame is likely that of the next."""
-    order = jnp.argsort(-mixture.weight)
-    by_order = (jnp.take_along_axis(x, order[..., None], -2) for x in (mixture.mean, mixture.std))
-    return Mixture(jnp.take_along_axis(mixture.weight, order, -1), *by_order)
 
 
 def _beside(keypoints: Mixture, plain: Component) -> Mixture:

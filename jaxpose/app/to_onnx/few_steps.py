@@ -21,12 +21,13 @@ import numpy as np
 
 from jaxpose.app.to_onnx.graph import model_of
 from jaxpose.base import Array, Camera, Hypotheses, Key
-from jaxpose.diffusion import log_snr
+from jaxpose.diffusion.solvers import fresh_share
 from jaxpose.files import ASSETS, FilePath, atomic
 from jaxpose.geometry.joint_sets import convert_joints, joint_map
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.arrays import load_arrays
 from jaxpose.model import Model, describe, needs
+from jaxpose.reading import package
 from jaxpose.tasks import lift
 from jaxpose.tasks.draw import spread
 from jaxpose.tasks.samplers import stochastic
@@ -66,7 +67,8 @@ def export_lift(model: Model, *, num: int = HYPOTHESES, batch: int = 1, skeleton
     the package onnx.
     """
     given = skeleton or model.skeleton
-    _check(model, given)
+    if (known := int(joint_map(given, model.skeleton)[1].sum())) < _FEWEST:
+        raise ValueError(f"--skeleton: {given.name} shows {known} joints of {model.skeleton.name}; needed {_FEWEST}")
     leaves, tree = jax.tree.flatten_with_path(model)
     weights = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
     rows, joints = len(given.joints), len(model.skeleton.joints)
@@ -104,7 +106,7 @@ def lift_of_noise(
     x = sde.sigma(t) * noise[0]
     for z, s in zip(noise[1:], later, strict=True):
         predicted = predict(x, t, problem.cond)
-        fresh = -jnp.expm1(log_snr(sde, t) - log_snr(sde, s))
+        fresh = fresh_share(sde, t, s)
         x = sde.alpha(s) * predicted.x0 + sde.sigma(s) * (jnp.sqrt(1 - fresh) * predicted.eps + jnp.sqrt(fresh) * z)
         t = s
     decoded = problem.decode(predict(x, t, problem.cond).x0, None)
@@ -132,11 +134,7 @@ def difference_mm(exported: Exported, model: Model) -> tuple[float, int]:
     The frames are those of the bundled clip, keypoints with the errors of a detector; onnxruntime runs the file.
     ValueError without the package onnxruntime.
     """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ValueError('the comparison with JAX needs the package onnxruntime: pip install "jaxpose[onnx]"') from None
-
+    onnxruntime = package("onnxruntime", "the comparison with JAX needs the package onnxruntime", "onnx")
     session = onnxruntime.InferenceSession(exported.proto.SerializeToString(), providers=["CPUExecutionProvider"])
     given = exported.skeleton
     _, num, batch, *_ = exported.inputs["noise"]
@@ -161,12 +159,6 @@ def write(path: FilePath, exported: Exported) -> None:
     """Write one file, whole or not at all."""
     with atomic(Path(path)) as file:
         file.write(exported.proto.SerializeToString())
-
-
-def _check(model: Model, skeleton: Skeleton) -> None:
-    known = int(joint_map(skeleton, model.skeleton)[1].sum())
-    if known < _FEWEST:
-        raise ValueError(f"--skeleton: {skeleton.name} shows {known} joints of {model.skeleton.name}; needed {_FEWEST}")
 
 
 def _metadata(model: Model, given: Skeleton) -> dict[str, str]:

@@ -23,6 +23,8 @@ import jax
 import numpy as np
 from jax.extend.core import Literal
 
+from jaxpose.reading import package
+
 OPSET = 18
 _HALF = 2.0**-24  # the largest rounding of a number that float16 holds as a subnormal, and of bfloat16 numbers at all
 
@@ -92,11 +94,8 @@ def model_of(
 
     ValueError for an operation that is not in OPERATIONS, and without the package onnx.
     """
-    try:
-        import onnx
-        from onnx import helper, numpy_helper
-    except ImportError:
-        raise ValueError('an ONNX file needs the package onnx: pip install "jaxpose[onnx]"') from None
+    onnx = package("onnx", "an ONNX file needs the package onnx", "onnx")
+    from onnx import helper, numpy_helper
 
     specs = [jax.ShapeDtypeStruct(w.shape, w.dtype) for w in weights.values()]
     closed, outputs = jax.make_jaxpr(run, return_shape=True)(specs, *inputs.values())

@@ -160,7 +160,6 @@ def _size(weights: Mapping[str, Any], num_heads: int) -> tuple[int, int]:
 
 
 def _params(title: str, network: GraphNetwork, inputs: tuple[Any, ...], weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Our parameters, from tensors by the original's names."""
     is_denoiser = isinstance(network, GraphDenoiser)
     unused = [] if is_denoiser else [name for name in weights if name.startswith("temb.")]
     layers = _layers(network.depth, is_denoiser)
@@ -168,7 +167,6 @@ def _params(title: str, network: GraphNetwork, inputs: tuple[Any, ...], weights:
 
 
 def _layers(depth: int, is_denoiser: bool) -> Iterator[checkpoint.Layer]:
-    """The layers of a network of the original."""
     yield "gconv_input", ("trunk", "input"), _CHEB
     yield "gconv_output", ("output",), _CHEB
     for n in range(depth):

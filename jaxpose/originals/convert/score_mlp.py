@@ -114,7 +114,6 @@ def _averaged(original: Original, tree: Any, raw: Mapping[str, Any]) -> dict[str
 
 
 def _layers(original: Original, network: ScoreMLP) -> Iterator[Layer]:
-    """The layers in the original's order."""
     names = [("pre_dense", "pre"), ("pre_dense_t", "pre_time"), ("pre_dense_cond", "pre_cond")]
     names += [("pre_gnorm", "pre_norm"), ("shared_time_embed.0", "time"), ("cond_embed.0", "cond")]
     for block in range(network.num_blocks):

@@ -18,13 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.files import FilePath, atomic
-from jaxpose.geometry.camera import denormalise_screen, normalise_screen
+from jaxpose.geometry.camera import denormalise_screen
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.arrays import as_size
 from jaxpose.io.untrusted.unpickle import describe, list_of_cameras, load_dict
@@ -129,16 +128,8 @@ def write_gmm(path: FilePath, tree: Tree, metadata: Mapping[str, Any] | None = N
                 _write_object(member, value)
 
 
-@jax.jit
-def to_mixture(array: np.ndarray, width: float, height: float) -> Mixture:
-    """Mixtures [..., M, 5] of a file, of an image of `width` x `height` px, in normalised units; std 0 becomes 1."""
-    values = jnp.asarray(array, jnp.float32)
-    std = jnp.where(values[..., 3:] > 0, values[..., 3:], 1)
-    return Mixture(values[..., 0], normalise_screen(values[..., 1:3], width, height), std)
-
-
 def from_mixture(mixture: Mixture, width: float, height: float) -> np.ndarray:
-    """[..., M, 5] as a file has it, float32, of a mixture in normalised screen units; the inverse of `to_mixture`."""
+    """[..., M, 5] as a file has it, float32, of a mixture in normalised screen units."""
     uv_px = denormalise_screen(mixture.mean, width, height)
     return np.asarray(jnp.concatenate([mixture.weight[..., None], uv_px, mixture.std], -1))
 
@@ -199,7 +190,6 @@ def _array(array: Any, place: str) -> np.ndarray:
 
 
 def _normalised(array: np.ndarray) -> np.ndarray:
-    """The array with weights normalised to sum to 1."""
     return np.concatenate([array[..., :1] / array[..., :1].sum(-2, keepdims=True), array[..., 1:]], -1)
 
 

@@ -20,6 +20,12 @@ from jaxpose.io.arrays import Source, load_arrays
 from jaxpose.spaces.image_depth import ratio_of, to_image_depth
 
 FORMAT = "jaxpose-h36m-1"
+# Human3.6M's own numbering; 0 and 1 are not activities.
+_NAMES = (
+    *("Directions", "Discussion", "Eating", "Greeting", "Phoning", "Posing", "Purchases", "Sitting", "SittingDown"),
+    *("Smoking", "TakingPhoto", "Waiting", "Walking", "WalkingDog", "WalkTogether"),
+)
+ACTIONS = dict(enumerate(_NAMES, 2))
 MIXTURES = "mixture.npy"  # beside the fields, where detections are mixtures
 
 

@@ -73,7 +73,6 @@ def _detection_error(folder: Path) -> float:
 
 
 def _read_batches(path: Path) -> Iterator[tuple[list[Any], int]]:
-    """Pairs of frames and the offset in the file after them."""
     with opened(path, "pickle") as file:
         for batch in PickledList(file).batches(_cameras):
             yield arrays_of(batch), file.tell()

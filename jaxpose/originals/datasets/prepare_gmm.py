@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.diffusion.mixture import Mixture, fit_mixture
+from jaxpose.diffusion.mixture import Mixture, fit_mixture, heaviest_first
 from jaxpose.files import FilePath
 from jaxpose.geometry.camera import normalise_screen
 from jaxpose.geometry.heatmaps import Missing, sample_heatmaps, to_image
@@ -158,12 +158,7 @@ def fit_block(
         uv_px = to_image(sample_heatmaps(key_draw, maps, samples), box, (maps.shape[-2], maps.shape[-1]))
         uv = normalise_screen(uv_px, width, height)
         uv = jnp.einsum("ts,snd->tnd", weights, uv, precision=jax.lax.Precision.HIGHEST)
-        mixture, _ = fit_mixture(key_fit, uv, components, floor=_FLOOR)
-        order = jnp.argsort(-mixture.weight, -1)
-        return Mixture(
-            jnp.take_along_axis(mixture.weight, order, -1),
-            *(jnp.take_along_axis(x, order[..., None], -2) for x in (mixture.mean, mixture.std)),
-        )
+        return heaviest_first(fit_mixture(key_fit, uv, components, floor=_FLOOR)[0])
 
     return jax.vmap(fit)(keys, maps, box)
 

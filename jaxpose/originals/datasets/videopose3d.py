@@ -25,17 +25,13 @@ import numpy as np
 from jaxpose.files import FilePath
 from jaxpose.io.untrusted.unpickle import array_of, describe, list_of_cameras, load_dict
 from jaxpose.originals.datasets.gmm import IMAGE_SIZE, check_layout, holds_gmm, in_pixels, read_gmm
-from jaxpose.originals.datasets.h36m import Frames, check_new, described, frames_of, writing_frames
+from jaxpose.originals.datasets.h36m import ACTIONS, Frames, check_new, described, frames_of, writing_frames
 from jaxpose.reading import one_line, reading
 
 # Of the 32 joints of the motion capture, those of H36M_17 in its order; the others are constant or duplicates.
 _OF_32 = np.array([0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27])
-# Names of the files, by Human3.6M's numbers from 2 on. A name may be followed by the number of a second take.
-_NAMES = (
-    *("Directions", "Discussion", "Eating", "Greeting", "Phoning", "Posing", "Purchases", "Sitting", "SittingDown"),
-    *("Smoking", "Photo", "Waiting", "Walking", "WalkDog", "WalkTogether"),
-)
-_ACTIONS = {name: number for number, name in enumerate(_NAMES, 2)} | {"TakingPhoto": 12, "WalkingDog": 15}
+# Names in the files, which may be followed by the number of a second take.
+_ACTIONS = {name: number for number, name in ACTIONS.items()} | {"Photo": 12, "WalkDog": 15}
 _LARGEST = 100.0  # metres from the origin: coordinates beyond are millimetres
 
 

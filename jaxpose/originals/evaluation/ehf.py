@@ -15,6 +15,7 @@ import numpy as np
 from jax.lax import Precision
 
 from jaxpose.base import Array
+from jaxpose.compiled import check_shape
 from jaxpose.evaluation import metrics
 
 NUM_JOINTS = 22
@@ -27,10 +28,9 @@ def ehf_errors(vertices: Array, truth: Array, regressor: Array) -> dict[str, Arr
     pelvis first. ValueError where they do not go together.
     """
     vertices, truth, regressor = jnp.asarray(vertices), jnp.asarray(truth), jnp.asarray(regressor)
-    if truth.ndim != 3 or vertices.shape[-3:] != truth.shape:
-        raise ValueError(f"vertices must be [..., N, V, 3] of truth [N, V, 3], got {vertices.shape} and {truth.shape}")
-    if regressor.ndim != 2 or regressor.shape[1] != truth.shape[1] or len(regressor) < NUM_JOINTS:
-        raise ValueError(f"regressor must be [J, {truth.shape[1]}] with J >= {NUM_JOINTS}, got {regressor.shape}")
+    check_shape("truth", truth, ("N", "V", 3))
+    check_shape("vertices", vertices[(0,) * (vertices.ndim - 3)], truth.shape)
+    check_shape("regressor", regressor[:NUM_JOINTS], (NUM_JOINTS, truth.shape[1]))
     return _figures(vertices, truth, regressor[:NUM_JOINTS])
 
 

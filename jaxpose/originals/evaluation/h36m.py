@@ -32,14 +32,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
+from jaxpose.compiled import check_shape
 from jaxpose.evaluation import metrics
+from jaxpose.originals.datasets.h36m import ACTIONS
 
-# Human3.6M's own numbering; 0 and 1 are not activities.
-_NAMES = (
-    *("Directions", "Discussion", "Eating", "Greeting", "Phoning", "Posing", "Purchases", "Sitting", "SittingDown"),
-    *("Smoking", "TakingPhoto", "Waiting", "Walking", "WalkingDog", "WalkTogether"),
-)
-ACTIONS = dict(enumerate(_NAMES, 2))
 # Columns of the papers' tables in their order, and their names for two of the actions.
 TABLE_ORDER = (2, 3, 4, 5, 6, 12, 7, 8, 9, 10, 11, 13, 15, 14, 16)
 _TABLE_NAMES = {**ACTIONS, 12: "Photo", 15: "WalkDog"}
@@ -91,14 +87,21 @@ def h36m_row(
     batch_size, the number of neighbouring rows in a batch: see above. ValueError names the argument that does not fit.
     """
     p, g, action = np.asarray(pred), np.asarray(truth), np.asarray(action)
-    _check(p, g, action, video, frame)
+    check_shape("truth", g, ("N", 17, 3))
+    check_shape("pred", p, g.shape)
+    if (video is None) != (frame is None):
+        raise ValueError("video and frame: needed both or none, got one")
+    for name, value in (("action", action), ("video", video), ("frame", frame)):
+        if value is not None and (np.shape(value) != g.shape[:1] or np.asarray(value).dtype.kind not in "iu"):
+            raise ValueError(f"{name}: needed {len(g)} whole numbers, got {np.asarray(value).dtype} {np.shape(value)}")
     if batch_size is not None and (not strict or batch_size < 1):
         raise ValueError(f"batch_size: needs strict=True and a number >= 1, got {batch_size}, strict={strict}")
     if root is not None:
         p, g = p - p[:, root : root + 1], g - g[:, root : root + 1]
     errors = {k: v.astype(np.float64) for k, v in metrics.in_blocks(_pose_errors, p, g, _POSES).items()}
-    if batch_size is not None:
-        errors["p_mpjpe_mm"] = _batch_means(errors["p_mpjpe_mm"], batch_size)
+    if batch_size is not None:  # the last batch may be shorter
+        batch = np.arange(len(p)) // batch_size
+        errors["p_mpjpe_mm"] = (np.bincount(batch, errors["p_mpjpe_mm"]) / np.bincount(batch))[batch]
     row = {name: action_mean(values, action, strict=strict) for name, values in errors.items()}
     if video is not None and frame is not None:
         values, rows = _velocity_errors(p, g, np.asarray(video), np.asarray(frame), strict)
@@ -114,7 +117,10 @@ def report(rows: Mapping[str, ActionMean]) -> str:
     if not rows:
         raise ValueError("rows: needed at least one result, got none")
     header = ["", *(_TABLE_NAMES[i] for i in TABLE_ORDER), "Avg"]
-    cells = [header, *([name, *_cells(result)] for name, result in rows.items())]
+    cells = [header]
+    for name, result in rows.items():
+        known = [result.per_action.get(ACTIONS[i]) for i in TABLE_ORDER]
+        cells.append([name, *("-" if x is None else f"{x:.1f}" for x in (*known, result.average))])
     width = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [[c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(r, width, strict=True))] for r in cells]
     text = ["  ".join(line).rstrip() for line in lines]
@@ -123,15 +129,8 @@ def report(rows: Mapping[str, ActionMean]) -> str:
     return "\n".join(text + (["", *notes] if notes else [])) + "\n"
 
 
-def _cells(result: ActionMean) -> list[str]:
-    known = result.per_action
-    values = [f"{known[ACTIONS[i]]:.1f}" if ACTIONS[i] in known else "-" for i in TABLE_ORDER]
-    return [*values, f"{result.average:.1f}"]
-
-
 @jax.jit
 def _pose_errors(pred: Array, truth: Array) -> dict[str, Array]:
-    """Errors of each pose [N], millimetres."""
     return {
         "mpjpe_mm": 1000 * metrics.mpjpe(pred, truth),
         "p_mpjpe_mm": 1000 * metrics.p_mpjpe(pred, truth),
@@ -169,26 +168,6 @@ def _velocity_errors(
     return total[of[rows]] / count[of[rows]], rows
 
 
-def _batch_means(values: np.ndarray, size: int) -> np.ndarray:
-    """Each value replaced by the mean of its batch of `size` neighbours; the last batch may be shorter."""
-    batch = np.arange(len(values)) // size
-    return (np.bincount(batch, values) / np.bincount(batch))[batch]
-
-
-def _check(
-    pred: np.ndarray, truth: np.ndarray, action: np.ndarray, video: np.ndarray | None, frame: np.ndarray | None
-) -> None:
-    if truth.ndim != 3 or truth.shape[1:] != (17, 3) or pred.shape != truth.shape or not len(truth):
-        needed = "pred and truth must be [N, 17, 3], N >= 1, hypotheses made one pose before"
-        raise ValueError(f"{needed}, got {pred.shape} and {truth.shape}")
-    if (video is None) != (frame is None):
-        raise ValueError("video and frame: needed both or none, got one")
-    for name, value in (("action", action), ("video", video), ("frame", frame)):
-        if value is not None and (np.shape(value) != truth.shape[:1] or np.asarray(value).dtype.kind not in "iu"):
-            actual = f"{np.asarray(value).dtype} {np.shape(value)}"
-            raise ValueError(f"{name} must be {len(truth)} whole numbers, one for each pose, got {actual}")
-
-
 def gfpose_row(samples: Array | np.ndarray, truth: Array | np.ndarray, action: np.ndarray) -> dict[str, Any]:
     """All figures of hypotheses [H, N, J, 3] against truth [N, J, 3], metres in the camera's frame; action [N].
 
@@ -196,8 +175,7 @@ def gfpose_row(samples: Array | np.ndarray, truth: Array | np.ndarray, action: n
     of root-relative joints along x, y and z, plain mean over poses. `*_best_*` and `*_gfpose_*` read the truth.
     """
     samples, truth = jnp.asarray(samples), jnp.asarray(truth)
-    if samples.ndim != 4 or samples.shape[1:] != truth.shape:
-        raise ValueError(f"samples must be [H, N, J, 3] of truth [N, J, 3], got {samples.shape} and {truth.shape}")
+    check_shape("samples", samples, ("H", *truth.shape))
     per_pose = metrics.in_blocks(_figures, samples, truth, _BLOCK)
     means = {name: action_mean(values, action) for name, values in per_pose.items()}
     first = means["mpjpe_gfpose_mm"]
@@ -247,7 +225,6 @@ def image_noise(key: Key, uvd_px: Array, std: float, kind: str = "gaussian") -> 
 
 @jax.jit
 def _figures(samples: Array, truth: Array) -> dict[str, Array]:
-    """Figures of each pose [N], millimetres."""
     rooted, rooted_truth = metrics.align_root(samples), metrics.align_root(truth)
     absolute, relative = metrics.mpjpe(samples, truth), metrics.mpjpe(rooted, rooted_truth)
     # one hypothesis at a time: the decompositions of 200 at once are slower on CPU

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array
+from jaxpose.compiled import check_shape
 from jaxpose.evaluation import metrics
 from jaxpose.geometry.skeleton import H36M_17
 
@@ -38,7 +39,13 @@ def mpi3dhp_row(
     """
     pred, truth, sequence = jnp.asarray(pred), jnp.asarray(truth), np.asarray(sequence)
     keep = np.ones(len(truth), bool) if valid is None else np.asarray(valid).astype(bool)
-    _check(pred, truth, sequence, keep)
+    check_shape("truth", truth, ("N", 17, 3))
+    check_shape("pred", pred, truth.shape)
+    for name, value in (("sequence", sequence), ("valid", keep)):
+        if value.shape != truth.shape[:1]:
+            raise ValueError(f"{name}: needed [{len(truth)}], one for each pose, got {list(value.shape)}")
+    if not keep.any():
+        raise ValueError(f"valid: needed at least one frame that counts, got none of {len(keep)}")
     pred, truth, sequence = pred[keep], truth[keep], sequence[keep]
     pred, truth = metrics.align_root(pred), metrics.align_root(truth)
     figures = {"mpjpe_mm": np.asarray(1000 * metrics.mpjpe(pred, truth), np.float64)}
@@ -63,13 +70,3 @@ _pck_and_auc = jax.jit(lambda *given: (metrics.pck(*given), metrics.auc(*given))
 
 def _means(figures: dict[str, np.ndarray]) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in figures.items()}
-
-
-def _check(pred: Array, truth: Array, sequence: np.ndarray, keep: np.ndarray) -> None:
-    if truth.ndim != 3 or truth.shape[1:] != (17, 3) or pred.shape != truth.shape or not len(truth):
-        raise ValueError(f"pred and truth must be [N, 17, 3], N >= 1, metres, got {pred.shape} and {truth.shape}")
-    for name, value in (("sequence", sequence), ("valid", keep)):
-        if value.shape != truth.shape[:1]:
-            raise ValueError(f"{name} must be [{len(truth)}], one for each pose, got {value.shape}")
-    if not keep.any():
-        raise ValueError(f"valid: needed at least one frame that counts, got none of {len(keep)}")

@@ -3,12 +3,14 @@
 import re
 import zipfile
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import shared
 from shared import refuses
 
 from jaxpose.diffusion.mixture import Mixture, check_mixture
+from jaxpose.geometry.camera import normalise_screen
 from jaxpose.originals.datasets import gmm
 
 GOLDEN = shared.GOLDEN / "diffpose"
@@ -30,6 +32,12 @@ def tree_of(*arrays):
     return {"S9": {"Walking 1": list(arrays)}}
 
 
+def to_mixture(array, width, height):
+    """In normalised units; a std of 0 becomes 1."""
+    uv = normalise_screen(jnp.asarray(array[..., 1:3], jnp.float32), width, height)
+    return Mixture(jnp.float32(array[..., 0]), uv, jnp.float32(np.where(array[..., 3:] > 0, array[..., 3:], 1)))
+
+
 def save(path, **trees):
     np.savez(path, **{key: np.array(tree, dtype=object) for key, tree in trees.items()})
     return path
@@ -40,7 +48,7 @@ def test_the_fixture_normalised_is_what_the_original_loader_makes_of_it():
     cameras = gmm.read_gmm(FIXTURE / "data_2d_h36m_cpn_ft_h36m_dbb_gmm.npz")["S9"]["Walking"]
     golden = np.load(GOLDEN / "loader.npz")
     for camera, array in enumerate(cameras):
-        mixture = gmm.to_mixture(array[:3], *SIZES[camera])
+        mixture = to_mixture(array[:3], *SIZES[camera])
         check_mixture(mixture)
         weight, mean, std = np.split(golden[f"cam{camera}_gmm"], [1, 3], -1)
         np.testing.assert_array_equal(mixture.weight, weight[..., 0])
@@ -94,7 +102,7 @@ def test_an_old_numpy_finds_the_names_it_knows(tmp_path):
 def test_units_of_a_mixture():
     """A joint in the middle of a wide image; one image width is 2; and back again."""
     array = np.array([[[[0.25, 960, 540, 0.1, 0.2], [0.75, 1920, 1080, 0.3, 0.4]]]])
-    mixture = gmm.to_mixture(array, 1920, 1080)
+    mixture = to_mixture(array, 1920, 1080)
     np.testing.assert_allclose(mixture.mean[0, 0], [[0, 0], [1, 0.5625]], atol=1e-7)
     np.testing.assert_allclose(gmm.from_mixture(mixture, 1920, 1080), array, rtol=1e-6)
 
@@ -103,7 +111,7 @@ def test_a_component_that_is_never_drawn_may_have_no_spread(tmp_path):
     array = mixtures(components=2)
     array[..., 0], array[..., 1, 3:] = (1, 0), 0
     gmm.write_gmm(tmp_path / "a.npz", tree_of(array))
-    check_mixture(gmm.to_mixture(gmm.read_gmm(tmp_path / "a.npz", num_cameras=None)["S9"]["Walking 1"][0], 9, 9))
+    check_mixture(to_mixture(gmm.read_gmm(tmp_path / "a.npz", num_cameras=None)["S9"]["Walking 1"][0], 9, 9))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
