@@ -50,6 +50,9 @@ class Free(NamedTuple):
 
 _SETTLED = 0.5  # share of second-order steps after which weight and times of the prior stay at their last values
 _TAIL = 2.5  # standard deviations: 1 in 80 of a Gaussian's betas lie beyond
+# Share of the squared errors of points that is the same in all frames of a clip, such as a detector's own idea of where
+# a hip is: so much of what a frame tells of the shape was told by the frame before.
+_ALIKE = 1 / 7
 EVERYTHING, POSE_AND_PLACE = Free(), Free(betas=False)
 
 # (posed bodies [N, F], their parameters, step k) -> energy [N] in nats. For second-order steps it has `residuals`:
@@ -147,10 +150,10 @@ def _residuals_of(part: Any) -> Callable[..., Any]:
 
 
 def shape_residuals(betas: Array, num_frames: int) -> Array:
-    """[..., 2 S] of betas [..., S]: half of their squares is the energy of N(0, 1), and for each frame of what lies
-    beyond 2.5 once more."""
-    beyond = jnp.maximum(jnp.abs(betas) - _TAIL, 0)
-    return jnp.concatenate([betas, np.sqrt(num_frames) * beyond], -1)
+    """[..., 2 S] of betas [..., S]: half of their squares is 1 + (F - 1) / 7 times the energy of N(0, 1) for F frames,
+    and for each frame once more of what lies beyond 2.5."""
+    beyond, weight = jnp.maximum(jnp.abs(betas) - _TAIL, 0), 1 + _ALIKE * (num_frames - 1)
+    return jnp.concatenate([np.sqrt(weight) * betas, np.sqrt(num_frames) * beyond], -1)
 
 
 def posed_body(body: Body, parameters: BodyParameters | Bodies) -> PosedBody:

@@ -170,13 +170,7 @@ def read_views(
     cameras: names or numbers of the calibration's cameras, in the order of the files; None: by name, else all in order.
     ValueError names the file: of two people in a frame, of another image size, of another joint set than the first.
     """
-    known = read_calibration(calibration, unit=unit)
-    if any(camera.R_cam_world is None for camera in known.cameras):
-        raise ValueError(f"{calibration}: tells no camera's place; needed rotation and translation for several cameras")
-    chosen = select(known, cameras or _matched(known, paths))
-    if len(chosen.names) != len(paths):
-        has = f"{calibration} has the cameras {', '.join(known.names)}"
-        raise ValueError(f"{len(paths)} files of keypoints for {len(chosen.names)} cameras: {has}; --cameras chooses")
+    known, chosen = cameras_of(paths, calibration, unit=unit, cameras=cameras)
     parts: list[MultiView] = []
     for path, name, camera in zip(paths, chosen.names, chosen.cameras, strict=True):
         part = _one_view(path, read_keypoints(path, skeleton=skeleton), camera, min_confidence)
@@ -195,6 +189,20 @@ def read_views(
         f"{calibration} ({known.format}, {known.unit}): cameras up to {apart:.2f} m apart, world {whole.up} up",
         f"{len(whole.xy)} frames of {whole.points}; {pairs}",
     ]
+
+
+def cameras_of(
+    paths: Sequence[Path], calibration: Path, *, unit: str | None = None, cameras: Sequence[str] | None = None
+) -> tuple[Calibration, Calibration]:
+    """A calibration, and its cameras in the order of the files that they saw; ValueError as of `read_views`."""
+    known = read_calibration(calibration, unit=unit)
+    if any(camera.R_cam_world is None for camera in known.cameras):
+        raise ValueError(f"{calibration}: tells no camera's place; needed rotation and translation for several cameras")
+    chosen = select(known, cameras or _matched(known, paths))
+    if len(chosen.names) != len(paths):
+        has = f"{calibration} has the cameras {', '.join(known.names)}"
+        raise ValueError(f"{len(paths)} files of keypoints for {len(chosen.names)} cameras: {has}; --cameras chooses")
+    return known, chosen
 
 
 def _one_view(path: Path, kp: Keypoints, camera: Camera, min_confidence: float) -> MultiView:

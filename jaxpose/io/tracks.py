@@ -25,7 +25,7 @@ from jaxpose.io.smpl_motion import Motion, bones_of, posed
 ASSUMED_FPS, STILL_FPS = 30.0, 1.0
 ROOTS = ("root_world", "root_path", "pose_root")  # of a result's one pose, the best first: smoothed over time, or not
 _COHERENT = 1.5  # times as far as their mean, from frame to frame: hypotheses that are motions already
-_PLACED = "the camera, taken as level, stands at the origin; y up"
+_PLACED = "the camera, taken as level, stands at the origin; y up, and where the floor is is not known"
 _INPUT = "about the origin of the input, its camera taken as level; y up"
 _WORLD = "about the origin of the world, turned to y up"
 _ROOT = "poses out of nothing, the root joint at the origin; y up"
@@ -126,8 +126,8 @@ def of_bodies(
 ) -> Clip:
     """The tracks of bodies [H, F, 21, 3], [H, F, 3] radians and [H, F, 3] m, y up, the first the best; `takes` of them.
 
-    arrays: frame, person, seconds, fps; radius_90 [F, 22], typicality. betas: [F, S] or [S]. rests: [22, 3] m by
-    person, where bones are not the body's.
+    arrays: frame, person, seconds, fps, up before they were turned; radius_90 [F, 22], typicality. betas: [F, S] or
+    [S]. rests: [22, 3] m by person, where bones are not the body's.
     """
     rows, radius = _rows(arrays, body_pose.shape[1], still), arrays.get("radius_90")
     tracks, shapes = [], {}
@@ -141,7 +141,8 @@ def of_bodies(
             sure = None if take or radius is None else np.asarray(radius)[at]
             when = (rows.frame[at], rows.seconds[at], number)
             tracks.append(Track(person, take, *when, _joints(moving, rest), sure, moving, typical))
-    return Clip(tracks, SMPL_22.joints, rows.fps, rows.still, {"axes": _WORLD, **rows.said}, rests or {}, shapes)
+    axes = _PLACED if arrays.get("up") == "-y" else _WORLD
+    return Clip(tracks, SMPL_22.joints, rows.fps, rows.still, {"axes": axes, **rows.said}, rests or {}, shapes)
 
 
 def _joints(motion: Motion, rest: np.ndarray) -> np.ndarray:

@@ -87,14 +87,15 @@ def evidence(precision, seen, posed, parameters, k):
 
 def test_betas_stay_human_unless_the_data_insist(body):
     """Three people whose 4 frames say betas of (2, -2), (6, -6) and (6, -6), the first two weakly: the least energy is
-    known in closed form. Within 2.5 it is the mean of two Gaussians; beyond, all frames' tails pull back."""
+    known in closed form. Within 2.5 it is the mean of two Gaussians, of which the prior grows by a seventh of itself
+    with each further frame; beyond, all frames' tails pull back."""
     precision, seen = jnp.array([0.5, 0.5, 50.0]), jnp.array([[2.0, -2.0], [6.0, -6.0], [6.0, -6.0]])
     start = parameters(num=3, frames=4)
     term, only = jax.tree_util.Partial(evidence, precision[:, None], seen), Free(False, False, False, True)
     found = fit(jax.random.key(0), body, None, term, start=start, num_steps=600, learning_rate=0.1, free=only)
-    h, sizes = 4 * np.asarray(precision), np.array([2.0, 6.0, 6.0])
-    gaussian = h * sizes / (h + 1)
-    tailed = (h * sizes + 4 * 2.5) / (h + 1 + 4)
+    h, prior, sizes = 4 * np.asarray(precision), 1 + 3 / 7, np.array([2.0, 6.0, 6.0])
+    gaussian = h * sizes / (h + prior)
+    tailed = (h * sizes + 4 * 2.5) / (h + prior + 4)
     wanted = np.where(gaussian < 2.5, gaussian, tailed)
     np.testing.assert_allclose(found.betas[0], wanted[:, None] * [1, -1], atol=0.01)
     assert wanted[1] < 3.2

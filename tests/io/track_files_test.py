@@ -287,3 +287,6 @@ def test_bodies_are_tracks_with_their_rotations():
     expected = np.asarray(posed.joints)[:, :22]
     np.testing.assert_allclose(track.joints - track.joints[:, :1], expected - expected[:, :1], atol=1e-5)
     assert clip.names == SMPL_22.joints
+    assert clip.said["axes"].startswith("about the origin of the world")
+    seen = tracks.of_bodies(body, *moving, {"frame": np.arange(6), "person": None, "fps": 25.0, "up": "-y"})
+    assert "camera, taken as level" in seen.said["axes"], "bodies in camera axes have no world and no floor"

@@ -147,6 +147,7 @@ def fitted(
         root = rotation_vectors(R @ rotation_matrices(root.astype(np.float64))).astype(np.float32)
         pelvis = (pelvis @ R.T).astype(np.float32)
     shown |= {"betas": rows["betas"][0] if rows["betas"].shape[-1] else None, "note": f"prior {summary['prior']}"}
+    shown["note"] += "; a camera taken as level, no floor is known" if up == "-y" else ""
     shown |= {key: arrays[key] for key in ("frame", "person", "fps")}
     bodies = pictures.Bodies(body, rows["body_pose"], root, pelvis, **shown)
     numbers |= report.axes(SMPL_22.joints, up, FRAME_TAGS[up])

@@ -1,6 +1,6 @@
 """Videos as the commands take them: detected once, as a file of 2D keypoints that every command reads."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +18,16 @@ from jaxpose.app.viz.flat import film_of
 from jaxpose.networks.movenet import params_of, reader
 
 _PAIR = "blazepose-full+lite"
+_OF_FRAMES = ("detector", "weights", "people", "every")
 _BLAZEPOSE = (*(f"blazepose-{size}" for size in weights.SIZES), _PAIR)
 
 
 def keypoints_of(path: Path, given: VideoFile, out: Path, name: str) -> Generator[str, None, Path]:
     """The file of keypoints of a video, folder of images or camera, made below `out`; other paths as they are."""
-    if not holds_frames(path):
-        refuse(given, f"means nothing to {path}, which holds no frames")
+    if span_of([path], given):
+        refuse(given, f"means nothing to {path}, which holds no frames", *_OF_FRAMES)
         return path
     clip = Clip(path, given.every, given.begin, float("inf") if given.end is None else given.end)
-    if clip.stop <= clip.start:
-        raise ValueError(f"--end: {clip.stop:g} s is not after --begin {clip.start:g} s")
     check(clip)
     people_detector = yield from detector(given)
     if clip.camera is not None and given.end is None:
@@ -36,10 +35,21 @@ def keypoints_of(path: Path, given: VideoFile, out: Path, name: str) -> Generato
     return (yield from detect_clip(clip, people_detector, out, name)).keypoints
 
 
+def span_of(paths: Sequence[Path], given: VideoFile) -> VideoFile | None:
+    """The --begin and --end of keypoints; None of videos alone, of which these frames only are read."""
+    if given.end is not None and given.end <= given.begin:
+        raise ValueError(f"--end: {given.end:g} is not after --begin {given.begin:g}")
+    for path in paths:
+        if not (holds_frames(path) or path.exists()):  # of frames `check` says what is wrong
+            raise ValueError(f"{path}: no such file or folder")
+    return None if all(map(holds_frames, paths)) else given
+
+
 def keypoints_of_all(paths: tuple[Path, ...], given: VideoFile, out: Path) -> Generator[str, None, tuple[Path, ...]]:
     """`keypoints_of` each of several cameras; named as their files, which must differ."""
     if not any(holds_frames(path) for path in paths):
-        refuse(given, f"means nothing to {paths[0]}, which holds no frames")
+        span_of(paths, given)
+        refuse(given, f"means nothing to {paths[0]}, which holds no frames", *_OF_FRAMES)
         return paths
     names = [path.stem for path in paths]
     if twice := [name for name in names if names.count(name) > 1]:

@@ -4,7 +4,7 @@ A line is printed for everything that had to be assumed (camera, confidence, ide
 cameras are those of `io/multiview.py`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,8 @@ import jax
 import numpy as np
 
 from jaxpose.app.commands.options import Fit, Fuse
-from jaxpose.app.commands.values import CalibrationFile, KeypointFile, refuse
+from jaxpose.app.commands.values import CalibrationFile, KeypointFile, VideoFile, refuse
+from jaxpose.app.detect.frames import holds_frames
 from jaxpose.base import Camera
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry.body_joints import joint_set_of, point_set_of
@@ -44,7 +45,7 @@ class Detections(NamedTuple):
     over frames. heatmaps, mixture (pixels, weight [N, J, M]): of the same rows, where the keypoints are their peaks.
     image_size: width and height in pixels, where they are known. calibrated: the camera of a calibration file, whose
     lens xy is free of. swapped: words on detections whose left and right were exchanged. evidence: [N, J, E] px, or
-    None.
+    None. span: words on the part that was read.
     """
 
     xy: np.ndarray
@@ -61,6 +62,7 @@ class Detections(NamedTuple):
     mixture: Mixture | None = None
     swapped: str = ""
     evidence: np.ndarray | None = None
+    span: str = ""
 
     @property
     def visible(self) -> np.ndarray:
@@ -93,16 +95,18 @@ def read_detections(
     fps: float | None = None,
     whole: bool = False,
     video: bool = False,
+    span: VideoFile | None = None,
 ) -> Detections:
     """The detections of a file or folder, brought to the joint set `target`; what is not to be trusted is hidden.
 
     target: may be a function of the file's joint set. skeleton_name: that set; given.format may name it too.
     hide: number of detections -> [N, J] bool, joints to be hidden besides. fps: frames per second, where the file does
-    not say. video: link people whom the file does not follow, as --track does. Detections with too few visible joints,
-    or if `whole` not all of them, are left out; ValueError where none is left.
+    not say. video: link people whom the file does not follow, as --track does. span: the part of the file to read.
+    Detections with too few visible joints, or if `whole` not all of them, are left out; ValueError where none is left.
     """
     file, lens, words = _calibrated(path, _read(path, given, skeleton_name), given)
-    kp, linked, swapped = _followed(path, file._replace(kp=file.kp._replace(fps=file.kp.fps or fps)), given, video)
+    file, cut = _part_of(path, file._replace(kp=file.kp._replace(fps=file.kp.fps or fps)), span)
+    kp, linked, swapped = _followed(path, file, given, video)
     target = target if isinstance(target, Skeleton) else target(kp.skeleton)
     if file.mixture is not None and target.name != kp.skeleton.name:
         raise ValueError(f"{path}: mixtures of {kp.skeleton.name}; needed a model of these joints, got {target.name}")
@@ -120,13 +124,22 @@ def read_detections(
     file, size = _select(file._replace(kp=kp), rows), given.image_size or kp.image_size
     of_rows = (xy[rows], confidence[rows], np.broadcast_to(intrinsics, (len(xy), 4))[rows], file.kp)
     more = (words or camera, int((~rows).sum()), least, linked)
-    evidence = None if file.kp.evidence is None else _evidence(file.kp, file.kp.evidence, target)
-    return Detections(*of_rows, *more, file.maps, size, lens, file.mixture, swapped, evidence)
+    return Detections(*of_rows, *more, file.maps, size, lens, file.mixture, swapped, _evidence(file.kp, target), cut)
 
 
-def _evidence(kp: Keypoints, evidence: np.ndarray, target: Skeleton) -> np.ndarray:
+def _part_of(path: Path, file: _File, span: VideoFile | None) -> tuple[_File, str]:
+    """The frames of --begin and --end of a file, and words."""
+    rows, words = within(path, span, file.kp.frame, file.kp.fps, file.kp.seconds)
+    return _select(file, rows), words
+
+
+def _evidence(kp: Keypoints, target: Skeleton) -> np.ndarray | None:
     """Evidence [N, J, E] on the joints of `target`, NaN where that of a joint they are made of is not known."""
-    values, known = jax.device_get(_convert(evidence, np.ones_like(kp.confidence), source=kp.skeleton, target=target))
+    if kp.evidence is None:
+        return None
+    values, known = jax.device_get(
+        _convert(kp.evidence, np.ones_like(kp.confidence), source=kp.skeleton, target=target)
+    )
     return np.where(known[..., None] > 0, values, np.float32(np.nan))
 
 
@@ -187,6 +200,8 @@ def _calibrated(path: Path, file: _File, given: KeypointFile) -> tuple[_File, Ca
 def describe(path: Path, data: Detections) -> Iterator[str]:
     """Lines about what was read, assumed and left out."""
     yield f"{path}: {len(data.xy)} detections of {data.source.skeleton.name}; {data.camera}"
+    if data.span:
+        yield data.span
     if data.source.ignored:
         yield f"not used: {data.source.ignored} keypoints of each person that are not of this set (face, hands, ...)"
     if data.num_dropped:
@@ -225,11 +240,36 @@ def _select(file: _File, rows: np.ndarray) -> _File:
     kp, maps = file.kp, file.maps
     image = tuple(np.array(kp.image, object)[rows]) if len(kp.image) == len(rows) else kp.image
     fields = {name: getattr(kp, name)[rows] for name in ("xy", "confidence", "frame", "person")}
-    fields |= {name: x[rows] for name in ("seconds", "evidence") if (x := getattr(kp, name)) is not None}
+    fields |= {name: x[rows] for name in ("intrinsics", "seconds", "evidence") if (x := getattr(kp, name)) is not None}
     if maps is not None and not rows.all():
         maps = maps._replace(maps=maps.maps[rows], box=maps.box[rows], frame=maps.frame[rows])
     mixture = None if file.mixture is None else jax.tree.map(lambda x: x[rows], file.mixture)
     return _File(kp._replace(**fields, image=image), maps, mixture)
+
+
+def within(
+    path: Path, span: VideoFile | None, frame: np.ndarray, fps: float | None, seconds: np.ndarray | None = None
+) -> tuple[np.ndarray, str]:
+    """Rows [N] from --begin to before --end, by their times, or without a rate by numbers of frames; and words."""
+    if span is None or (span.end is None and not span.begin):
+        return np.ones(len(frame), bool), ""
+    times, unit = (frame / fps, "seconds") if fps else (frame, "frames")
+    times, unit = (times, unit) if seconds is None else (seconds, "seconds")
+    rows = (times >= span.begin) & (times < (np.inf if span.end is None else span.end))
+    chosen = f"{unit} from {span.begin:g}" + ("" if span.end is None else f" to before {span.end:g}")
+    if not rows.any():
+        raise ValueError(f"{path}: no {chosen} (--begin, --end); it has those from {times.min():g} to {times.max():g}")
+    return rows, f"{chosen}: {rows.sum()} of {len(rows)} rows"
+
+
+def check_calibration(paths: Sequence[Path], given: CalibrationFile, cameras: Sequence[str] | None = None) -> None:
+    """Report faults of --calibration before people are looked for in videos."""
+    if given.calibration is None or not any(map(holds_frames, paths)):
+        return
+    if isinstance(given, KeypointFile) and len(paths) == 1:
+        multiview.one_camera(given.calibration, given.calibration_unit, given.camera_name, paths[0])
+    else:
+        multiview.cameras_of(paths, given.calibration, unit=given.calibration_unit, cameras=cameras)
 
 
 def joint_set(name: str | None) -> Skeleton | None:
@@ -251,19 +291,25 @@ def read_cameras(path: Path, options: Fit | Fuse, min_confidence: float) -> tupl
     points = None if given is None else point_set_of(given)
     data = read_multiview(path, points=points, up=options.up, cameras=options.cameras, min_confidence=min_confidence)
     cameras = f"{len(data.cameras)} of {data.num_cameras} cameras ({', '.join(data.cameras)})"
-    data = data._replace(fps=data.fps or options.fps)
-    return data, [f"{path}: {len(data.xy)} frames of {data.points} in {cameras}, world {data.up} up"]
+    lines = [f"{path}: {len(data.xy)} frames of {data.points} in {cameras}, world {data.up} up"]
+    return _part(path, data._replace(fps=data.fps or options.fps), lines, options)
 
 
 def read_calibrated(
     paths: tuple[Path, ...], options: Fit | Fuse, given: CalibrationFile, min_confidence: float
 ) -> tuple[MultiView, list[str]]:
     """The keypoints of several files, a camera each, with the cameras of --calibration, and lines of what was read."""
-    for path in paths:
-        if not path.exists():
-            raise ValueError(f"{path}: no such file or folder")
-        if holds_cameras(path):
-            raise ValueError(f"--calibration: {path} has its own calibrated cameras; needed keypoints of one camera")
+    if own := [path for path in paths if holds_cameras(path)]:
+        raise ValueError(f"--calibration: {own[0]} has its own calibrated cameras; needed keypoints of one camera")
     how = {"unit": given.calibration_unit, "cameras": options.cameras, "up": options.up}
     wanted = {"skeleton": joint_set(options.skeleton), "min_confidence": min_confidence}
-    return multiview.read_views(paths, given.calibration, **how, **wanted)  # type: ignore[arg-type]  # of many types
+    data, lines = multiview.read_views(paths, given.calibration, **how, **wanted)  # type: ignore[arg-type]  # of many types
+    return _part(paths[0], data._replace(fps=data.fps or options.fps), lines, options)
+
+
+def _part(path: Path, data: MultiView, lines: list[str], options: Fit | Fuse) -> tuple[MultiView, list[str]]:
+    """The frames of --begin and --end, of keypoints."""
+    span = None if all(map(holds_frames, options.input)) else options.video
+    rows, words = within(path, span, data.frame, data.fps)
+    fields = {name: getattr(data, name)[rows] for name in ("xy", "confidence", "frame")}
+    return data._replace(**fields), [*lines, *filter(None, [words])]

@@ -74,11 +74,9 @@ def fit(options: Fit, _: str) -> Generator[str, None, Outcome]:
     output, as_clip = options.output, options.as_clip
     if options.smooth is not None and not as_clip:
         raise ValueError("--smooth: is for --as-clip")
-    for path in options.input:
-        if not (path.exists() or clips.holds_frames(path)):  # of frames the detector says what is wrong
-            raise ValueError(f"{path}: no such file or folder")
     exports.check(output.exports)
     fitting, body = bodies.load_fitting(options.prior, output, "fit"), models.load_body(output.exports.body)
+    detections.check_calibration(options.input, options.keypoints, options.cameras)
     files = yield from clips.keypoints_of_all(options.input, options.video, output.out)
     views = _read_views(files, body, options)
     num = len(views.xy)
@@ -189,7 +187,9 @@ def _of_one_camera(path: Path, options: Fit) -> Views:
         )
 
     given = (options.keypoints, None if skeleton is None else skeleton.name)
-    data = detections.read_detections(path, lambda of: joint_set_of(point_set_of(of)), *given, fps=options.fps)
+    span = clips.span_of(options.input, options.video)
+    taken: dict[str, Any] = {"fps": options.fps, "span": span}
+    data = detections.read_detections(path, lambda of: joint_set_of(point_set_of(of)), *given, **taken)
     source = data.source
     name, cameras = point_set_of(source.skeleton), one_camera(jnp.asarray(data.intrinsics, jnp.float32))
     lines = (*detections.describe(path, data), f"{source.skeleton.name} as {name}")

@@ -32,6 +32,7 @@ def fuse(options: Fuse, _: str) -> Generator[str, None, Outcome]:
     paths, output, num_hypotheses = options.input, options.output, options.num_hypotheses
     exports.check(output.exports, num_hypotheses, mesh=exports.NO_MESH)
     model = models.load_model(output, command="fuse", needs=("joints", "score"), no_prior=True)
+    detections.check_calibration(paths, options.file, options.cameras)
     files = yield from clips.keypoints_of_all(paths, options.video, output.out)
     views_px, read = read_seen(files, model, options)
     yield from read
@@ -98,8 +99,6 @@ def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[Mul
     elif len(paths) > 1 and options.cameras is not None:
         raise ValueError(f"--cameras: is for one file of several cameras, got {len(paths)} files")
     for path in paths if options.file.calibration is None else ():
-        if not path.is_file():
-            raise ValueError(f"{path}: no such file")
         if not detections.holds_cameras(path):
             needed = "keypoints [F, C, K, 2 or 3], K, R and t"
             raise ValueError(f"{path}: needed an .npz of calibrated cameras, with {needed}, or --calibration FILE")

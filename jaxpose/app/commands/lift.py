@@ -27,7 +27,6 @@ from jaxpose.geometry.camera import denormalise_screen, project
 from jaxpose.geometry.joint_sets import joint_map
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.heatmap_files import BLOCK, Heatmaps, intensities
-from jaxpose.io.multiview import one_camera
 from jaxpose.model import Model, require, scored
 from jaxpose.originals.datasets.prepare_gmm import COMPONENTS, SAMPLES, fit_block
 from jaxpose.originals.recipes.diffpose import lift_official
@@ -70,12 +69,10 @@ def lift(options: Lift, name: str) -> Generator[str, None, Outcome]:
     model = models.load_model(output, command="lift", no_prior=True)
     worlds.check(options.world)
     _check(model, options)
-    # faults of a calibration are reported before people are looked for
-    if options.keypoints.calibration is not None and clips.holds_frames(options.input):
-        where = (options.keypoints.calibration, options.keypoints.calibration_unit, options.keypoints.camera_name)
-        one_camera(*where, options.input)
+    detections.check_calibration([options.input], options.keypoints)
     file = yield from clips.keypoints_of(options.input, options.video, output.out, name)
     kind: dict[str, Any] = {"fps": options.fps, "whole": _by_recipe_alone(model)}
+    kind["span"] = clips.span_of([options.input], options.video)
     kind["video"] = options.smooth or model.spec.network.window is not None
     data = detections.read_detections(file, model.skeleton, options.keypoints, options.skeleton, **kind)
     yield from detections.describe(file, data)

@@ -123,9 +123,7 @@ def _line(options: Live, answer: Answer) -> str:
 def _seen(options: Live) -> Iterator[Seen]:
     path, given = options.input, options.keypoints
     if str(path) == "-" or path.suffix.lower() == ".jsonl" or (path.is_dir() and not holds_frames(path)):
-        refuse(
-            options.video, f"means nothing to {path}, which holds no frames", "detector", "weights", "every", "begin"
-        )
+        refuse(options.video, f"means nothing to {path}, which holds no frames")
         skeleton = None if options.skeleton is None else get_skeleton(options.skeleton)
         for number, source in _texts(path, options.idle):
             yield number, read_frame(source, skeleton=skeleton, format=given.format)

@@ -294,7 +294,7 @@ class Fit:
     smooth: Annotated[float | None, metavar("W"), within(0, 1e9, "a weight")] = None
     """of clips: weight of smoothness at 30 frames/s, 1/m^2 (600)"""
     start: Annotated[Path | None, metavar("NPZ")] = None
-    """go on from body_pose, global_orient, transl, betas, row by row, in camera axes"""
+    """go on from body_pose, global_orient, transl, betas, row by row, in the axes of the result"""
     prior: Prior = "dposer"
     method: FitMethod = None
     output: v.FitOutput

@@ -289,16 +289,17 @@ class WorldAxes:
 @_beside
 @dataclass(frozen=True)
 class VideoFile:
-    """The way to find people in a video."""
+    """The way to find people in a video, and its part; begin and end are of keypoints too."""
 
     detector: Annotated[str, metavar("NAME")] = "blazepose-full"
     """blazepose-lite, -full (default), -heavy or -full+lite (both together), movenet, or rtmpose with --weights"""
     weights: Annotated[Path | None, metavar("FILE"), text("the network of rtmpose, .onnx")] = None
     people: Annotated[Count | None, metavar("N"), text("the most people in a frame; 1 is fastest (all)")] = None
     every: Annotated[Count, metavar("K"), text("use every K-th frame (1)")] = 1
-    begin: Annotated[float, metavar("S"), within(0, 1e6, "seconds"), text("second to begin at (0)")] = 0.0
+    begin: Annotated[float, metavar("S"), within(0, 1e6, "seconds")] = 0.0
+    """second to begin at (0); of keypoints without a rate, the number of a frame"""
     end: Annotated[float | None, metavar("S"), within(0, 1e6, "seconds", above=True)] = None
-    """second to end before (that of the last frame); a camera runs until then or until Ctrl-C"""
+    """second, or frame, to end before (that of the last frame); a camera runs until then or until Ctrl-C"""
 
 
 @_beside

@@ -134,7 +134,7 @@ def mesh_page(
         "1 body" if num_bodies == 1 else f"{len(shown)} of {num_bodies} bodies",
         f"{num_vertices} vertices{lacking}",
         f"{len(rows)} of {num_frames} frames" + (f", {stride} apart" if stride > 1 else "") if num_frames > 1 else "",
-        *("world metres, y up", f"grid {sc.GRID_METRES} m, its height is of the lowest vertex"),
+        *("metres, y up", f"grid {sc.GRID_METRES} m, its height is of the lowest vertex"),
     ]
     packer = Packer()
     parts = _parts(packer, surfaces, layers)

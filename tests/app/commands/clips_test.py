@@ -2,15 +2,21 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from command_line import drained
+from command_line import drained, refusal
 
 pytest.importorskip("av")
 from videos import by_brightness, picture, write_video
 
+from jaxpose.app.cli import main
 from jaxpose.app.commands import clips
-from jaxpose.app.commands.values import VideoFile
+from jaxpose.app.commands.detections import describe, read_cameras, read_detections
+from jaxpose.app.commands.parser import make_parser
+from jaxpose.app.commands.values import KeypointFile, VideoFile
 from jaxpose.app.detect import weights
+from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.model import ASSETS
 
 
 def test_a_video_becomes_a_file_of_keypoints_below_out(tmp_path, monkeypatch):
@@ -72,6 +78,9 @@ def test_movenets_files_are_fetched_once_without_a_runtime(tmp_path, monkeypatch
 
 def test_keypoint_files_pass_and_refuse_flags_of_videos(tmp_path):
     path = tmp_path / "keypoints.json"
+    with pytest.raises(ValueError, match="no such file or folder"):
+        drained(clips.keypoints_of(path, VideoFile(), tmp_path, "a"))
+    path.touch()
     assert drained(clips.keypoints_of(path, VideoFile(), tmp_path, "a")) == (path, [])
     with pytest.raises(ValueError, match=r"--people: means nothing to .*keypoints\.json"):
         drained(clips.keypoints_of(path, VideoFile(people=2), tmp_path, "a"))
@@ -83,7 +92,7 @@ def test_keypoint_files_pass_and_refuse_flags_of_videos(tmp_path):
         (VideoFile(detector="openpose"), "--detector: 'openpose'; must be one of blazepose-lite"),
         (VideoFile(detector="rtmpose"), "--weights: rtmpose needs its network"),
         (VideoFile(weights=Path("a.onnx")), "--weights: means nothing to blazepose-full, whose"),
-        (VideoFile(begin=3.0, end=2.0), "--end: 2 s is not after --begin 3 s"),
+        (VideoFile(begin=3.0, end=2.0), "--end: 2 is not after --begin 3"),
     ],
 )
 def test_flags_that_cannot_be(tmp_path, given, message):
@@ -91,3 +100,65 @@ def test_flags_that_cannot_be(tmp_path, given, message):
     with pytest.raises(ValueError, match=message):
         drained(clips.keypoints_of(video, given, tmp_path / "out", "a"))
     assert not (tmp_path / "out").exists()
+
+
+def test_faults_of_a_calibration_are_told_before_people_are_looked_for(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(clips, "detector", lambda given: pytest.fail("looks for people"))
+    video, other = (write_video(tmp_path / name, [picture(0)]) for name in ("a.mp4", "b.mp4"))
+    toml = tmp_path / "calib.toml"
+    camera = 'name = "{}"\nsize = [640, 480]\nmatrix = [[600, 0, 320], [0, 600, 240], [0, 0, 1]]\n'
+    camera += "distortions = [0, 0, 0, 0]\nrotation = [0, 0, 0]\ntranslation = [0, 0, 0]\n"
+    toml.write_text("".join(f"[cam{n}]\n" + camera.format(n) for n in "cde"), encoding="utf-8")
+    rest = ("--calibration", toml, "--out", tmp_path / "out")
+    for command, *videos in (("lift", video), ("fit", video), ("fit", video, other), ("fuse", video, other)):
+        assert f"{toml} has the cameras c, d, e" in refusal(capsys, main, command, *videos, *rest)
+
+
+CLIP = {"keypoints": np.random.default_rng(0).uniform(100, 300, (40, 17, 3)), "joints": H36M_17.joints}
+CLIP["keypoints"][..., 2] = 1
+
+
+@pytest.mark.parametrize(
+    ("rate", "given", "kept", "said"),
+    [
+        ({"fps": 20.0}, VideoFile(begin=0.5, end=1.0), range(10, 20), "seconds from 0.5 to before 1: 10 of 40 rows"),
+        ({}, VideoFile(begin=5.0, end=8.0), range(5, 8), "frames from 5 to before 8: 3 of 40 rows"),
+        (
+            {"fps": 20.0, "seconds": np.arange(40) ** 2 / 100},
+            VideoFile(begin=9.0),
+            range(30, 40),
+            "seconds from 9: 10 ",
+        ),
+        ({"fps": 20.0}, VideoFile(), range(40), ""),
+    ],
+    ids=["rate", "frames", "times", "all"],
+)
+def test_begin_and_end_choose_rows_of_keypoints(tmp_path, rate, given, kept, said):
+    """By the times that the file has, or by numbers of frames; what the rows hold stays as it is."""
+    path = tmp_path / "a.npz"
+    np.savez(path, **CLIP, **rate, intrinsics=np.arange(1, 161, dtype=np.float32).reshape(40, 4) + 100)
+    span = clips.span_of([path], given)
+    data = read_detections(path, H36M_17, KeypointFile(), span=span)
+    assert data.source.frame.tolist() == list(kept)
+    np.testing.assert_allclose(data.xy, CLIP["keypoints"][list(kept), :, :2], rtol=1e-6)
+    np.testing.assert_allclose(data.intrinsics[:, 0], 101 + 4 * np.array(kept))
+    assert data.span.startswith(said)
+    assert (data.span in list(describe(path, data))) == bool(said)
+
+
+def test_a_part_without_rows_and_an_end_before_the_beginning_are_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, **CLIP, fps=20.0)
+    wanted = r"no seconds from 3 \(--begin, --end\); it has those from 0 to 1\.95"
+    with pytest.raises(ValueError, match=wanted):
+        read_detections(path, H36M_17, KeypointFile(), span=VideoFile(begin=3.0))
+    with pytest.raises(ValueError, match="--end: 2 is not after --begin 3"):
+        clips.span_of([path], VideoFile(begin=3.0, end=2.0))
+
+
+def test_fit_reads_the_same_part_of_several_cameras(tmp_path):
+    walker = str(ASSETS / "walker.npz")
+    _, options = make_parser()(["fit", walker, "--begin", "0.5", "--end", "0.75", "--out", str(tmp_path)])
+    data, lines = read_cameras(options.input[0], options, 0.1)
+    assert data.frame.tolist() == list(range(30, 45))
+    assert lines[-1] == "seconds from 0.5 to before 0.75: 15 of 100 rows"
