@@ -32,7 +32,7 @@ endif
 
 .PHONY: demo test check nightly newest lock docs web web-test bench chips format clean
 
-demo: $(STAMP)
+demo: $(VENV)/installed-video
 	$(BIN)/python -m experiments.demo --out demo_out
 
 test: check

@@ -23,6 +23,9 @@ extensions = ["myst_nb", "sphinx.ext.autodoc"]
 exclude_patterns = ["gallery/*"]
 html_theme = "sphinx_book_theme"
 html_title = f"jaxpose {release}"
+html_search_scorer = "scorer.js"
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4

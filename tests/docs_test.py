@@ -132,6 +132,7 @@ def test_targets_of_make_exist():
     )
     assert told - targets == set()
     assert {"demo", "test", "docs"} <= told
+    assert "\ndemo: $(VENV)/installed-video\n" in makefile, "after it README's first command runs: a video"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
@@ -152,6 +153,10 @@ def test_every_page_of_the_site_is_in_a_table_of_contents():
             listed |= {(path.parent / f"{entry}.md").relative_to(docs).as_posix() for entry in entries}
     pages = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}
     assert pages - listed == {"index.md"}
+
+
+def test_the_first_page_of_results_is_short():
+    assert len((ROOT / "docs" / "results.md").read_text(encoding="utf-8").split()) <= 2500
 
 
 def test_the_package_declares_the_licences_of_what_it_ships():

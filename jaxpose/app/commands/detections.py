@@ -299,8 +299,8 @@ def read_calibrated(
     paths: tuple[Path, ...], options: Fit | Fuse, given: CalibrationFile, min_confidence: float
 ) -> tuple[MultiView, list[str]]:
     """The keypoints of several files, a camera each, with the cameras of --calibration, and lines of what was read."""
-    if own := [path for path in paths if holds_cameras(path)]:
-        raise ValueError(f"--calibration: {own[0]} has its own calibrated cameras; needed keypoints of one camera")
+    if several := [path for path in paths if holds_cameras(path)]:
+        raise ValueError(f"--calibration: {several[0]} has its own calibrated cameras; needed keypoints of one camera")
     how = {"unit": given.calibration_unit, "cameras": options.cameras, "up": options.up}
     wanted = {"skeleton": joint_set(options.skeleton), "min_confidence": min_confidence}
     data, lines = multiview.read_views(paths, given.calibration, **how, **wanted)  # type: ignore[arg-type]  # of many types
