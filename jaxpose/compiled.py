@@ -37,8 +37,11 @@ _RANGES = {
     **{"first": (-1e3, 1e3), "second": (-1e3, 1e3), "weight": (0, 1e9), "distortion": (-1e3, 1e3)},
     **{"intrinsics": (-1e7, 1e7), "R_cam_world": (-2, 2), "t_cam": (-1e9, 1e9), "root": (-1e6, 1e6)},
 }
-_MISSING = dict.fromkeys(("joints", "pose", "past", "targets"), 1e6) | {"keypoints": 1e7, "body_pose": 1e3}
+_MISSING = dict.fromkeys(("joints", "pose", "poses", "past", "targets"), 1e6)
+_MISSING |= {"keypoints": 1e7, "body_pose": 1e3}
 _DIRECTIONS = ("up",)
+_CAMERAS = ("camera", "cameras")
+_MOST_SHEAR = 0.05  # of rotations in files with few digits
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -95,7 +98,7 @@ def check_shape(
     In a shape a word stands for any number; note: on the shapes. Numbers have 32 bits or more, in the order of this
     machine's bytes. low: None leaves values unchecked, and NaN is then legal; they are not checked inside of jit.
     """
-    _check_numbers(name, x, low, high)
+    check_numbers(name, x, low, high)
 
     def fits(asked: int | str | range, got: int) -> bool:
         return isinstance(asked, str) or (got in asked if isinstance(asked, range) else got == asked)
@@ -108,10 +111,14 @@ def check_shape(
     raise ValueError(f"{name}: needed {needed}{note}, got {list(got)}")
 
 
-def _check_numbers(
+def check_numbers(
     name: str, x: Any, low: float | None, high: float, *, missing: bool = False, direction: bool = False
 ) -> None:
-    dtype = np.dtype(getattr(x, "dtype", None) or np.asarray(x).dtype)
+    """ValueError where x is no array of numbers, or one is not from `low` to `high`; missing: NaN and inf are legal."""
+    try:
+        dtype = np.dtype(getattr(x, "dtype", None) or np.asarray(x).dtype)
+    except (TypeError, ValueError):  # rows of different lengths; keys
+        raise ValueError(f"{name}: needed an array of numbers, got {type(x).__name__}") from None
     if dtype.kind not in "biuf" or dtype.itemsize < 4 * (dtype.kind == "f") or not dtype.isnative:
         order = "" if dtype.isnative else " in another order of bytes"
         raise ValueError(f"{name}: needed float32 or whole numbers, got {dtype.name}{order}")
@@ -123,6 +130,8 @@ def _check_numbers(
         bad = ~((low <= x) & (x <= high) & finite) & (finite | (not missing))
         if bad.any():
             raise ValueError(f"{name}: needed finite numbers from {low:g} to {high:g}, got {x[bad].flat[0]:g}")
+        if direction and x.shape[-1:] != (3,):
+            raise ValueError(f"{name}: needed [..., 3], got {_shown(x)}")
         if direction and not (np.linalg.norm(x, axis=-1) > 1e-6).all():
             raise ValueError(f"{name}: needed a direction, got a vector without a length")
 
@@ -142,20 +151,56 @@ def check_arguments(given: Mapping[str, Any], of: str = "") -> None:
     Shapes are the function's own. Values inside of jit are not checked. of: prefix of the names, of a camera's fields.
     """
     for name, value in given.items():
-        if value is None or callable(value):  # a weight may be a function of time
+        if value is None or (name == "weight" and callable(value)):  # a function of time
             continue
         if isinstance(value, Camera):
             check_arguments(value._asdict(), f"{name}: ")
-        elif isinstance(value, Mapping):  # options
-            check_arguments(value)
+        elif name in _CAMERAS:
+            raise ValueError(f"{name}: needed a jaxpose.Camera, got {_shown(value)}")
+        elif name == "key":
+            _check_key(value)
+        elif name == "sampler" and not callable(getattr(value, "make", None)):
+            raise ValueError(f"sampler: needed one such as jaxpose.stochastic(), got {_shown(value)}")
         elif name in _COUNTS:
             check_num(value, name)
         elif name in _RANGES:
-            _check_numbers(of + name, value, *_RANGES[name])
-        elif name in _MISSING:
-            _check_numbers(name, value, -_MISSING[name], _MISSING[name], missing=True)
+            check_numbers(of + name, value, *_RANGES[name])
+            if name == "R_cam_world" and np.shape(value)[-2:] == (3, 3):
+                check_values(functools.partial(_check_rotation, of + name), value)
+        elif name in _MISSING and not isinstance(value, Hypotheses):
+            check_numbers(name, value, -_MISSING[name], _MISSING[name], missing=True)
+            if not all(np.shape(value)[:-1]):
+                raise ValueError(f"{name}: needed at least one row, got {_shown(value)}")
         elif name in _DIRECTIONS and not isinstance(value, str):  # the name of an axis
-            _check_numbers(name, value, -1e6, 1e6, direction=True)
+            check_numbers(name, value, -1e6, 1e6, direction=True)
+        elif isinstance(value, Mapping):  # options
+            check_arguments(value)
+
+
+def _check_rotation(name: str, R: np.ndarray) -> None:
+    off = np.abs(R @ np.swapaxes(R, -1, -2) - np.eye(3)).max(initial=0)
+    if off > _MOST_SHEAR:
+        raise ValueError(f"{name}: needed rotations, got a matrix whose product with its transpose is off by {off:.2g}")
+
+
+def _check_key(key: Any) -> None:
+    typed = isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
+    raw = isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32 and key.ndim == 1
+    if not (raw or (typed and key.ndim == 0)):
+        raise ValueError(f"key: needed one key, such as jax.random.key(0), got {_shown(key)}")
+
+
+def _shown(x: Any) -> str:
+    """A value in some words."""
+    return f"shape {list(x.shape)}" if isinstance(x, jax.Array | np.ndarray) else " ".join(repr(x).split())[:40]
+
+
+def check_call(call: inspect.BoundArguments) -> None:
+    """`check_arguments` of a call, where None is legal for what has it as default."""
+    for name, value in call.arguments.items():
+        if value is None and call.signature.parameters[name].default is not None:
+            raise ValueError(f"{name}: needed a value, got None")
+    check_arguments(call.arguments)
 
 
 def checked(function: _Function) -> _Function:
@@ -164,7 +209,7 @@ def checked(function: _Function) -> _Function:
 
     @functools.wraps(function)
     def call(*args: Any, **named: Any) -> Any:
-        check_arguments(signature.bind(*args, **named).arguments)
+        check_call(signature.bind(*args, **named))
         return function(*args, **named)
 
     return call  # type: ignore[return-value]  # the same signature

@@ -4,6 +4,7 @@ Weights may be stored in fewer bits (weights.py) and are loaded as float32. The 
 the specification as JSON; nothing in a file is executed.
 """
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -22,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.flax import save as serialise
 
 from jaxpose.base import Array, Camera, Condition, PredictFn
-from jaxpose.compiled import check_arguments
+from jaxpose.compiled import check_call
 from jaxpose.diffusion.prediction import bind, over_windows
 from jaxpose.diffusion.sde import SPACINGS
 from jaxpose.files import ASSETS, FilePath, atomic
@@ -167,7 +168,7 @@ def needs(task: str, *needed: str) -> Callable[[_Task], _Task]:
         def call(*args: Any, **named: Any) -> Any:
             given = signature.bind(*args, **named)
             given.arguments.update({name: meant(name, value) for name, value in given.arguments.items()})
-            check_arguments(given.arguments)
+            check_call(given)
             given.arguments["model"] = require(given.arguments["model"], task, *needed)
             return function(*given.args, **given.kwargs)
 
@@ -178,11 +179,12 @@ def needs(task: str, *needed: str) -> Callable[[_Task], _Task]:
 
 def meant(name: str, value: Any) -> Any:
     """The value of an argument of a task, of a plain one that has one meaning."""
-    if name == "key" and isinstance(value, int):
+    if name == "key" and isinstance(value, int | np.integer) and not isinstance(value, bool) and 0 <= value < 2**32:
         return jax.random.key(value)
     if name == "model" and isinstance(value, str):
         return load(value) if value.endswith(".safetensors") else _bundled(value)  # a file may change
-    value = np.asarray(value, np.float32) if isinstance(value, list) else value
+    with contextlib.suppress(TypeError, ValueError):  # lists of something else, which the checks name
+        value = np.asarray(value, np.float32) if isinstance(value, list) else value
     return Camera(value) if name == "camera" and isinstance(value, jax.Array | np.ndarray) else value
 
 

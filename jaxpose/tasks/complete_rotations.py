@@ -169,11 +169,14 @@ def complete_rotations(
     chunk:  poses computed at once.
     ValueError for wrong shapes, a known joint's value that is not finite, or a model of joint positions.
     """
-    joints, rows = model.spec.state_shape[0], len(body_pose)
+    joints = model.spec.state_shape[0]
     check_shape("body_pose", body_pose, ("N", joints, 3))
+    rows = len(body_pose)
     check_shape("known", known, (joints,), (rows, joints))
     check_body_pose(body_pose, known)
     method = method or METHODS[methods_of(model)[0]]()
+    if not isinstance(method, Method):
+        raise ValueError(f"method: needed FewSteps(), Descent() or Guided(), got {method!r:.40}")
     model = require(model, "complete", *method.needs)
     if traced(key, model, body_pose, known):
         return _complete(key, model, body_pose, known, num_hypotheses, method, chunk)

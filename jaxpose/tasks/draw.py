@@ -295,18 +295,18 @@ def _moments(samples: Array, count: Array | None, order: Callable[..., Array]) -
     return jnp.stack(mean, -1), covariance, first + (place - low) * (second - first)
 
 
-def check_joints(model: Model, joints: Numbers, *, complete: str = "") -> None:
+def check_joints(model: Model, joints: Numbers, *, complete: str = "", name: str = "joints") -> None:
     """ValueError where joints are not [N, J, 3] of the model, or not finite; complete: the task that needs all."""
     shape = ("N", len(model.skeleton.joints), 3)
-    check_shape("joints", joints, shape, note=f" in the order of {model.skeleton.name}")
+    check_shape(name, joints, shape, note=f" in the order of {model.skeleton.name}")
     if complete:
-        check_values(partial(_check_finite, complete), joints)
+        check_values(partial(_check_finite, complete, name), joints)
 
 
-def _check_finite(task: str, joints: np.ndarray) -> None:
+def _check_finite(task: str, name: str, joints: np.ndarray) -> None:
     broken = np.flatnonzero(~np.isfinite(joints).all((1, 2)))
     if broken.size:
         raise ValueError(
-            f"joints: pose {broken[0]} of {len(joints)} has a missing (NaN) or infinite joint; {task} needs all, "
+            f"{name}: pose {broken[0]} of {len(joints)} has a missing (NaN) or infinite joint; {task} needs all, "
             "complete fills them"
         )

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Camera, Hypotheses, Key, Numbers
-from jaxpose.compiled import check_values
+from jaxpose.compiled import check_shape, check_values
 from jaxpose.geometry.axes import vertical
 from jaxpose.geometry.camera import check_pixels
 from jaxpose.model import Model, needs
@@ -100,7 +100,16 @@ def fuse(
 
     The samples are relative to the root joint, and `root` is its place in the cameras' world.
     """
+    joints = len(model.skeleton.joints)
+    check_shape("keypoints", keypoints, ("F", "C", joints, 2), note=f" in the order of {model.skeleton.name}")
+    num = np.shape(keypoints)[1]
+    for name, shape in (("intrinsics", (4,)), ("R_cam_world", (3, 3)), ("t_cam", (3,))):
+        check_shape(f"cameras: {name}", getattr(cameras, name), (num, *shape), note=f" for {num} cameras")
+    for name in ("noise_px", "offset"):
+        check_shape(name, 0 if assumed.get(name) is None else assumed[name], ())
+    vertical(assumed.get("up", "z"))
     sure = np.ones(keypoints.shape[:3], np.float32) if confidence is None else np.asarray(confidence, np.float32)
+    check_shape("confidence", sure, np.shape(keypoints)[:3])
     check_values(check_pixels, keypoints, cameras.intrinsics)
     views = views_of(model, np.asarray(keypoints), sure, cameras, **assumed)
     how = method_of(method, steps, robust=robust)

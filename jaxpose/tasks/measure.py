@@ -16,7 +16,7 @@ mean and covariance in each frame take their place (`io/tracks.py`).
 import ast
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Hypotheses
-from jaxpose.compiled import check_shape, filled, size_for
+from jaxpose.compiled import check_shape, checked, filled, size_for
 from jaxpose.geometry import measures
 from jaxpose.geometry.axes import vertical
 from jaxpose.geometry.skeleton import H36M_17
@@ -88,6 +88,7 @@ class Measured(NamedTuple):
         return self.quantiles((1 - level) / 2, (1 + level) / 2, factor=factor)
 
 
+@checked
 def measure(
     poses: Hypotheses | Array | np.ndarray,
     *quantities: Quantity,
@@ -109,11 +110,14 @@ def measure(
     joints = np.asarray(poses.samples if isinstance(poses, Hypotheses) else poses)
     joints = joints[None] if joints.ndim == 3 else joints
     check_shape("poses", joints, ("H", "N", 17, 3), note=f" of {H36M_17.name}")
+    _check(quantities, neutral, joints.shape[1])
+    up = vertical(up) if isinstance(up, str) else np.asarray(up)
+    check_shape("up", up, (3,))
     trees = {text: _parsed(text) for text in quantities or USUAL if isinstance(text, str)}
     used = {node.id for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.Name)}
     names = tuple(name for name in measures.names() if name in used)
     joints = joints - joints[:, :, :1]
-    clip = _Clip(joints, vertical(up) if isinstance(up, str) else np.asarray(up), seconds, names)
+    clip = _Clip(joints, up, seconds, names)
     values: dict[str, Measured] = {}
     for quantity in quantities or USUAL:
         if callable(quantity):
@@ -121,6 +125,15 @@ def measure(
         else:
             values[quantity] = _named(quantity, trees[quantity], clip, neutral)
     return values
+
+
+def _check(quantities: Sequence[Quantity], neutral: np.ndarray | None, frames: int) -> None:
+    if strange := [q for q in quantities if not isinstance(q, str) and not callable(q)]:
+        raise ValueError(f"quantities: needed names, expressions or functions, got {strange[0]!r}")
+    if neutral is not None:
+        check_shape("neutral", neutral, (frames,))
+        if np.asarray(neutral).dtype != bool:
+            raise ValueError(f"neutral: needed [{frames}] of True and False, got {np.asarray(neutral).dtype}")
 
 
 def near(angle: np.ndarray, centre: np.ndarray) -> np.ndarray:

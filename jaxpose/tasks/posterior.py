@@ -31,11 +31,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
-from jaxpose.compiled import as_pytree, check_num, check_shape, check_values
+from jaxpose.compiled import as_pytree, check_numbers, check_shape, check_values, checked
 from jaxpose.diffusion.twisting import log_likelihood
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT
 from jaxpose.tasks.methods import Masked, Method, Operator, Seen, measurement_of, pseudo_inverse
 from jaxpose.tasks.priors import Prior, bound, starts
+
+_MOST = 1e9  # of a value, in its unit
 
 
 class Observed(NamedTuple):
@@ -68,6 +70,7 @@ class Posterior(NamedTuple):
     log_evidence: Array
 
 
+@checked
 def posterior(
     key: Key,
     prior: Prior,
@@ -84,8 +87,9 @@ def posterior(
     ValueError for shapes that do not fit and noise that is out of range.
     """
     method = method or pseudo_inverse()
-    check_num(num_hypotheses)
-    check_num(chunk, "chunk")
+    for name, value, kind in (("prior", prior, Prior), ("method", method, Method)):
+        if not isinstance(value, kind):
+            raise ValueError(f"{name}: needed a {kind.__name__}, got {value!r:.40}")
     if not observed:
         raise ValueError("observed: needed at least one measurement, got none")
     prior = bound(prior)
@@ -128,9 +132,13 @@ def _shape(prior: Prior, observed: Observed) -> tuple[int, ...]:
 
 
 def _check(prior: Prior, observed: Observed, method: Method, which: str) -> None:
+    if not isinstance(observed, Observed) or not callable(observed.operator):
+        raise ValueError(f"observed{which}: needed an Observed with a function as operator, got {observed!r:.40}")
     value, operator, noise = observed
     given = _shape(prior, observed)
     check_shape(f"observed{which}", value, given, note=" as the operator gives")
+    check_numbers(f"observed{which}", value, -_MOST, _MOST, missing=True)
+    check_numbers(f"noise{which}", noise, -_MOST, _MOST)
     if method.name == "replacement" and not isinstance(operator, Masked):
         raise ValueError(f"operator{which}: 'replacement' needs a Masked, got {operator!r}; others take any")
     # the trailing axes must agree, or be 1

@@ -28,11 +28,11 @@ _FLOW_STEPS = 20  # of four network calls each
 _RMS_STD = 0.28  # radians, the rms of `rotation_std(prior21)`
 
 
-def check_rotations(model: Model, body_pose: Numbers) -> None:
+def check_rotations(model: Model, body_pose: Numbers, name: str = "body_pose") -> None:
     """ValueError where body poses are neither [..., 21, 3] nor [..., 63]."""
     num, shape = model.spec.state_shape[0], jnp.shape(body_pose)
     if shape[-1:] != (3 * num,) and shape[-2:] != (num, 3):
-        raise ValueError(f"body_pose: needed [..., {num}, 3] or [..., {3 * num}], got {list(shape)}")
+        raise ValueError(f"{name}: needed [..., {num}, 3] or [..., {3 * num}], got {list(shape)}")
 
 
 def to_state(model: Model, body_pose: Array) -> Array:
@@ -94,6 +94,11 @@ def interpolate_rotations(
     """
     if num < 2:
         raise ValueError(f"num: needed at least 2, for both ends, got {num}")
+    for name, end in (("first", first), ("second", second)):
+        check_rotations(model, end, name)
+        check_body_pose(end if traced(end) else np.reshape(end, (-1, model.spec.state_shape[0], 3)), name=name)
+    if np.shape(first) != np.shape(second):
+        raise ValueError(f"second: needed {list(np.shape(first))}, as first has, got {list(np.shape(second))}")
     return _interpolate(model, first, second, num, num_steps)
 
 
@@ -106,7 +111,7 @@ def _interpolate(model: Model, first: Array, second: Array, num: int, num_steps:
     return model.decode(from_latent(sde, predict, interpolate(a, b, u), times))
 
 
-def check_body_pose(body_pose: Array | np.ndarray, known: Array | np.ndarray | None = None) -> None:
+def check_body_pose(body_pose: Numbers, known: Numbers | None = None, name: str = "body_pose") -> None:
     """ValueError, naming the pose and joint, where a known rotation is not finite or turns by more than 2 pi.
 
     body_pose: [N, 21, 3]. known: [N, 21], where it counts; None: everywhere. Longer vectors are degrees, or a mistake.
@@ -123,4 +128,4 @@ def check_body_pose(body_pose: Array | np.ndarray, known: Array | np.ndarray | N
         places = np.argwhere(wrong & counts)
         if places.size:
             pose, joint = places[0]
-            raise ValueError(f"body_pose: joint {joint} of pose {pose} {what}: {values[pose, joint]}")
+            raise ValueError(f"{name}: joint {joint} of pose {pose} {what}: {values[pose, joint]}")

@@ -28,14 +28,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Condition, Key, Numbers
-from jaxpose.compiled import check_num, filled, part, size_for, traced
+from jaxpose.compiled import check_num, check_shape, filled, part, size_for, traced
 from jaxpose.diffusion import time_at, time_grid
 from jaxpose.diffusion.flow import log_likelihood, within
 from jaxpose.diffusion.sampling import in_slices
 from jaxpose.model import Model, needs, null_condition
 from jaxpose.spaces.person import View, encode_keypoints, encode_pose
 from jaxpose.tasks.draw import check_joints
-from jaxpose.tasks.rotations import check_body_pose, check_rotations
+from jaxpose.tasks.rotations import check_body_pose
 
 LEVEL = 0.012  # sigma / alpha, in units of state; pose17's process begins at 0.0105, prior21's at 0.0001
 # holds 0.05 nats on validation poses of pose17, where 12 are off by up to 0.064 (against 40, 16 poses)
@@ -65,14 +65,16 @@ def log_density(
     level: noise, in units of state, after which the density is taken; the process's least where that is more.
     ValueError for wrong shapes, missing joints, and models that do not know the score at every noise level.
     """
+    check_shape("level", level, ())
     basis, log_unit = model.spec.space.basis(model.statistics, model.spec.state_shape)
     if model.spec.space.representation:
         if cond is not None or view is not None:
             raise ValueError(f"cond: {model.spec.name!r} is a prior over joint rotations and takes none")
-        check_rotations(model, pose)
-        check_body_pose(pose.reshape(-1, *model.spec.state_shape[:1], 3))
+        num = model.spec.state_shape[0]
+        check_shape("pose", pose, ("N", num, 3), ("N", 3 * num))
+        check_body_pose(pose.reshape(-1, num, 3), name="pose")
     else:
-        check_joints(model, pose, complete="score")
+        check_joints(model, pose, complete="score", name="pose")
         if (cond is None) != (view is None) or (cond is not None and cond.value.shape != pose.shape):
             raise ValueError(
                 f"cond, view: needed both, of {len(pose)} detections (`codec.encode_keypoints`), or neither"

@@ -28,7 +28,7 @@ from jaxpose.base import LEAST_PERCENTILE, Array, Hypotheses, Judge, Numbers
 from jaxpose.compiled import check_shape, filled, part, size_for, traced
 from jaxpose.diffusion import time_at
 from jaxpose.diffusion.sampling import in_slices
-from jaxpose.model import Model, able, needs, null_condition, scored
+from jaxpose.model import Model, able, needs, null_condition
 
 # 12 mm to 0.8 m of joints, 5 % to 3 deviations of rotations. On poses lifted by pose17 (500 each of validation poses,
 # these turned by 20 to 180 degrees, breakdance, idle and running people that it was not trained on), 0.05, 0.2 and 0.8
@@ -49,8 +49,8 @@ def denoising_error(model: Model, pose: Numbers) -> Array:
     know the score.
     """
     num = model.spec.state_shape[0]
-    what = "body_pose" if model.spec.space.representation else f"joints in the order of {model.skeleton.name}"
-    check_shape(f"typicality: {what}", pose, ("N", num, 3))
+    note = "" if model.spec.space.representation else f" in the order of {model.skeleton.name}"
+    check_shape("pose", pose, ("N", num, 3), note=note)
     count = len(pose)
     size = count if traced(model, pose) else size_for(count)
     return part(_error(model, filled(pose, count, size)), slice(count))
@@ -84,13 +84,13 @@ def can_judge(model: Model) -> bool:
     return judge is not None and judge.typicality.size >= 2
 
 
+@needs("typicality", "score", "poses")
 def typicality(model: Model, pose: Numbers) -> Array:
     """Percentiles [N] in 0..100 of poses among training poses, by `denoising_error`; 0 is the least typical.
 
     pose: as of `denoising_error`, such as `found.mean` of `Hypotheses` of any model; NaN where a pose has NaN.
     ValueError where the model has no quantiles.
     """
-    model = scored(model)
     if model.typicality.size < 2:
         raise ValueError(
             f"typicality: {model.spec.name!r} has no quantiles of training poses; "

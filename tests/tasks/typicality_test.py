@@ -155,9 +155,9 @@ def test_what_cannot_be_judged_is_refused(judge):
     joints = jnp.zeros((2, 17, 3))
     with pytest.raises(ValueError, match=r"has no quantiles.*experiments.models.quantiles"):
         task.typicality(pose_oracle.make(), joints)
-    with pytest.raises(ValueError, match=r"joints in the order of h36m17: needed \[N, 17, 3\], got \[2, 16, 3\]"):
+    with pytest.raises(ValueError, match=r"pose: needed \[N, 17, 3\] in the order of h36m17, got \[2, 16, 3\]"):
         task.typicality(judge, joints[:, :16])
-    with pytest.raises(ValueError, match=r"body_pose: needed \[N, 21, 3\], got \[2, 63\]"):
+    with pytest.raises(ValueError, match=r"pose: needed \[N, 21, 3\], got \[2, 63\]"):
         task.denoising_error(rotation_oracle.correlated(), jnp.zeros((2, 63)))
     few = judge.replace(spec=dataclasses.replace(judge.spec, times=(0.9, 0.3)))
     other = judge.replace(spec=Spec("d", network=DiffPose()))
