@@ -146,7 +146,6 @@ def _words(entries: dict[str, dict[str, Any]]) -> str:
             for n, e in clips.items()
         ]
         return "; ".join(one)
-    few = list(entries.items())[:3]
-    return "; ".join(
-        f"{n} {e['lowest']:.3g} to {e['highest']:.3g} {e['unit']}, 90 % within {e['width_90']:.3g}" for n, e in few
-    )
+    few = [(n, e) for n, e in entries.items() if e.get("lowest") is not None][:3]
+    one = [f"{n} {e['lowest']:.3g} to {e['highest']:.3g} {e['unit']}, 90 % within {e['width_90']:.3g}" for n, e in few]
+    return "; ".join(one) or "no quantity is defined"

@@ -259,3 +259,9 @@ def test_what_is_over_time_is_reported_to_hold_seldom(knee, tmp_path, capsys):
         more = () if given is None else ("--quantities", given)
         run("measure", path, "--out", tmp_path / "o", "--no-pictures", *more)
         assert (measure.OVER_TIME in capsys.readouterr().out) is is_over_time
+
+
+def test_quantities_without_a_number_are_left_out_of_the_line():
+    none, known = ({"unit": "deg", "lowest": x, "highest": x, "width_90": x} for x in (None, 2.0))
+    assert measure._words({"a": none, "b": known}) == "b 2 to 2 deg, 90 % within 2"
+    assert measure._words({"a": none}) == "no quantity is defined"
