@@ -1,7 +1,7 @@
 """A record of what every released model draws for a fixed seed: a change of code must not change a draw.
 
 The record is tests/golden/draws.npz, made by `python tests/draws_test.py`: few rows, hypotheses and steps of every task
-on the bundled clip. A case is equal where no number differs by more than 1e-5 of the largest of its array.
+on the bundled clip. A case is equal where no number differs by more than `CLOSE` of the largest of its array.
 """
 
 import functools
@@ -32,6 +32,9 @@ from jaxpose.tasks.score import lifted_log_density
 RECORD = Path(__file__).parent / "golden" / "draws.npz"
 KEY = jax.random.key(11)
 THREE = samplers.stochastic(3)
+# Of the largest number of an array. Three steps of guidance leave poses of 15 m, which enlarge another processor's
+# rounding: the record of one machine is off by 3e-4 on the next.
+CLOSE, CLOSE_OF = 1e-5, {"fuse": 2e-3, "posterior.focal": 2e-3}
 CASES: dict[str, Callable[[], Any]] = {}
 QUICK = ("lift.pose17", "complete.pose17", "generate_rotations.prior21")
 model = functools.cache(load)
@@ -304,7 +307,9 @@ def check(name: str) -> None:
     assert set(expected) <= set(got)
     for field, value in expected.items():
         size = np.abs(np.nan_to_num(value)).max(initial=0.0)
-        np.testing.assert_allclose(got[field], value, rtol=0, atol=1e-5 * size, err_msg=f"{name}/{field}")
+        np.testing.assert_allclose(
+            got[field], value, rtol=0, atol=CLOSE_OF.get(name, CLOSE) * size, err_msg=f"{name}/{field}"
+        )
 
 
 @pytest.mark.parametrize("name", QUICK)

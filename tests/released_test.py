@@ -31,9 +31,9 @@ ERROR, SPREAD = 0.015, 0.07  # how far a figure may be from its record, relative
 RECORD: dict[str, dict[str, float]] = {
     "pose17": {"error": 61.12, "single": 90.05, "spread": 66.73},
     "pose17_fast": {"error": 63.26, "single": 89.23, "spread": 63.69},
-    "diffpose17": {"error": 61.95, "single": 93.24, "spread": 68.01},
-    "diffpose17_video": {"error": 58.88, "single": 77.32, "spread": 48.9},
-    "motion17": {"error": 63.31, "single": 75.01, "spread": 38.59},
+    "diffpose17": {"error": 61.74, "single": 93.2, "spread": 68.14},
+    "diffpose17_video": {"error": 50.01, "single": 72.75, "spread": 50.58},
+    "motion17": {"error": 72.2, "single": 83.98, "spread": 40.47},
     "prior21": {"x0 at 0.05": 0.02623, "x0 at 0.20": 0.3009, "x0 at 0.50": 0.8661, "nats": 51.27, "spread": 0.4674},
     "prior21_fast": {"error": 0.4276, "single": 0.5487, "spread": 0.3437, "spread of poses": 0.4962},
 }

@@ -69,6 +69,8 @@ def balanced(data: ConfigDict, frames: Mocap | Rotations) -> np.ndarray:
 def pose_factors(data: ConfigDict, frames: Mocap | Rotations) -> np.ndarray:
     """The product of `straight_knee_factor` where a knee is straight and `straight_elbow_factor`, else 1: [N]."""
     factors = np.ones(len(frames.sequence))
-    for joint in ("knee", "elbow") if isinstance(frames, Mocap) else ():
+    if not isinstance(frames, Mocap):
+        return factors
+    for joint in ("knee", "elbow"):
         factors[flexion(frames.joints, joint).min(-1) < _STRAIGHT] *= data.get(f"straight_{joint}_factor", 1.0)
     return factors

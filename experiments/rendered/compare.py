@@ -19,6 +19,7 @@ from experiments.rendered import scenes, shards
 from jaxpose.app.commands.clips import keypoints_of
 from jaxpose.app.commands.values import VideoFile
 from jaxpose.datasets.mocap import data_root
+from jaxpose.geometry.camera import project
 from jaxpose.geometry.skeleton import H36M_17, MEDIAPIPE_33
 from jaxpose.io.keypoints import Keypoints, read_keypoints
 
@@ -110,13 +111,22 @@ def of_shards(data: dict[str, np.ndarray], network: str) -> Law:
     return Law(*(values[rows] for values in law))
 
 
+def _walkers_errors(view: walker.Seen) -> tuple[np.ndarray, np.ndarray]:
+    """Errors [F, 12, 2] in pixels of the crop, NaN where there is no reference, and confidences [F, 12]."""
+    kp, camera = view.keypoints, view.camera
+    order = [kp.skeleton.joints.index(joint) for joint in LIMBS]
+    seen = np.asarray(project(camera.intrinsics, view.reference.astype(np.float32), camera.distortion))
+    error = (kp.xy[:, order] - seen) / (_CROP * np.nanmax(np.nanmax(seen, 1) - np.nanmin(seen, 1), -1)[:, None, None])
+    return error - np.nanmedian(error, (0, 1)), kp.confidence[:, order]
+
+
 def of_walker(network: str, cache: Path) -> Law:
     """The law of a network on the walker's four videos, at 60 frames a second."""
     laws = []
     for camera in range(4):
         options = [walker.Options(detector=f"blazepose-{name}", cache=str(cache)) for name in _two(network)]
         view, other = (walker.view_of(camera, each) for each in options)
-        error, sure = walker.crop_errors(view)
+        error, sure = _walkers_errors(view)
         own = walker.aligned_mm(view.landmarks, view.reference, np.isfinite(view.reference).all(-1))
         laws.append(_without_truth(view.keypoints.xy, other.keypoints.xy, sure, 2)._replace(error=error, own_mm=own))
     return _joined(laws)

@@ -21,7 +21,7 @@ def get_config(stage: str = "") -> ConfigDict:
     config = diffpose17.get_config(stage)
     config.name = f"diffpose17_video{'_encoder' if stage == 'encoder' else ''}"
     config.network.video = ConfigDict({"num_frames": 81, "width": 64, "depth": 3, "num_heads": 4})
-    config.sampler.eta = 0.0
+    config.sampler.update({"num_steps": 5, "eta": 0.0})
     config.view.recombine = 0.0
     if stage == "encoder":
         config.loss.velocity_weight = 5.0
