@@ -23,7 +23,7 @@ extensions = ["myst_nb", "sphinx.ext.autodoc"]
 exclude_patterns = ["gallery/*"]
 html_theme = "sphinx_book_theme"
 html_title = f"jaxpose {release}"
-html_search_scorer = "scorer.js"
+html_search_scorer = str(DOCS / "scorer.js")  # Sphinx opens it from where it was started
 html_static_path = ["static"]
 html_css_files = ["tables.css"]
 
