@@ -11,7 +11,6 @@
     h36m        DiffPose's protocols on prepared folders              gfpose    GFPose's protocol
     blazepose   the walker's videos, beside BlazePose's landmarks     all       every one of these, with the same flags
     verdict     results that are doubtful, of right and of wrong input
-    movenet     MoveNet's heatmaps on the walker's videos, as mixtures beside points
     intervals   how far the intervals of angles, distances, speeds and radii hold
 
 `python -m experiments.evaluate WHAT --help` lists the flags. Files of the benchmark are those on straight limbs;
@@ -33,7 +32,7 @@ FILES = {
     **dict.fromkeys(("diffpose", "video"), "diffpose"),
     **dict.fromkeys(("motions", "smooth"), "motions"),
     **{name: name for name in ("tasks", "aggregates", "fusion", "calls", "body", "prior")},
-    **{name: name for name in ("score", "h36m", "gfpose", "blazepose", "world", "intervals", "verdict", "movenet")},
+    **{name: name for name in ("score", "h36m", "gfpose", "blazepose", "world", "intervals", "verdict")},
 }
 
 
