@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from shared import refuses
 
 from jaxpose.weights import TYPES, from_tensors, to_tensors, type_of
 
@@ -35,13 +36,10 @@ def test_what_was_stored_is_stored_again_alike(matrix, dtype):
 
 
 def test_other_types_and_factors_without_a_matrix_are_refused(matrix):
-    with pytest.raises(ValueError, match="float16"):
-        to_tensors(matrix, "float16")
+    refuses("float16", to_tensors, matrix, "float16")
     tensors = to_tensors(matrix, "int8")
-    with pytest.raises(ValueError, match=r"factors/a/kernel of shape \(3,\)"):
-        from_tensors(tensors | {"factors/a/kernel": np.ones(3)})
-    with pytest.raises(ValueError, match="factors/b"):
-        from_tensors(tensors | {"factors/b": np.ones(7)})
+    refuses(r"factors/a/kernel of shape \(3,\)", from_tensors, tensors | {"factors/a/kernel": np.ones(3)})
+    refuses("factors/b", from_tensors, tensors | {"factors/b": np.ones(7)})
 
 
 def test_changes_of_a_base_are_finer_and_need_it(matrix):
@@ -52,5 +50,4 @@ def test_changes_of_a_base_are_finer_and_need_it(matrix):
     assert fine < coarse / 50
     assert type_of(found, base) == "int8"
     np.testing.assert_array_equal(from_tensors(to_tensors(found, "int8", base), base)["a/kernel"], found["a/kernel"])
-    with pytest.raises(ValueError, match="changes/a/kernel"):
-        from_tensors(tensors)
+    refuses("changes/a/kernel", from_tensors, tensors)

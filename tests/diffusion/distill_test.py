@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
+from shared import refuses
 
 from jaxpose.base import Example, Prediction
 from jaxpose.diffusion import ddim, time_grid, vp
@@ -40,8 +40,7 @@ def test_energy_score_is_the_mean_distance_less_half_that_of_pairs():
     expected = np.mean([distance(v - y) for v in x]) - np.mean(pairs) / 2
     # the distance is smooth at 0, so a draw is 0.2 mm from itself
     np.testing.assert_allclose(energy_score(jnp.asarray(x), jnp.asarray(y)), expected, atol=1e-4)
-    with pytest.raises(ValueError, match="M >= 2"):
-        energy_score(jnp.asarray(x[:1]), jnp.asarray(y))
+    refuses("M >= 2", energy_score, jnp.asarray(x[:1]), jnp.asarray(y))
 
 
 def test_equal_draws_have_a_finite_derivative():

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from shared import refuses
 
 from experiments.chips import __main__ as chips
 from experiments.chips import program, targets
@@ -99,5 +100,4 @@ def test_without_the_environment_the_command_says_how_it_is_made(tmp_path, monke
 
 def test_an_unknown_program_is_refused(capsys, monkeypatch):
     monkeypatch.setattr(targets, "python", lambda: None)
-    with pytest.raises(ValueError, match="'pose18'"):
-        chips.chosen(chips.Options(program=("pose18",)))
+    refuses("'pose18'", chips.chosen, chips.Options(program=("pose18",)))

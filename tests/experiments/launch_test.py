@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import xla
 from absl import flags
-from shared import needs_bench
+from shared import needs_bench, refuses
 
 from experiments import launch
 from jaxpose.training import processes
@@ -62,8 +62,7 @@ def parsed(*given):
     ],
 )
 def test_flags_that_do_not_fit_are_named(given, message):
-    with pytest.raises(ValueError, match=message):
-        launch.start("train", parsed(*given))
+    refuses(message, launch.start, "train", parsed(*given))
 
 
 @pytest.mark.parametrize(("given", "minutes"), [([], 10), (["--wait_minutes=90"], 90)])
@@ -75,8 +74,7 @@ def test_the_wait_for_the_others_is_a_flag(monkeypatch, given, minutes):
 
 
 def test_a_command_of_one_process_says_so():
-    with pytest.raises(ValueError, match="quantiles runs in one process"):
-        launch.start("quantiles", parsed("--distributed"), supported=False)
+    refuses("quantiles runs in one process", launch.start, "quantiles", parsed("--distributed"), supported=False)
     launch.start("quantiles", parsed(), supported=False)
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from shared import DATA, needs
+from shared import DATA, needs, refuses
 
 from experiments.web.facts import facts
 from jaxpose.app.detect.base import Frame
@@ -52,8 +52,7 @@ def test_the_page_knows_the_joints_of_its_model(tmp_path):
     assert [said["joints"][i] for i in said["left"]] == [j for j in said["joints"] if j.startswith("left_")]
     assert said["licence"].startswith("[CC BY-SA 3.0]")
     (tmp_path / "other.onnx").write_bytes(onnx.ModelProto().SerializeToString())
-    with pytest.raises(ValueError, match=r"other.onnx: not of the format 'jaxpose-onnx-1'"):
-        facts(tmp_path / "other.onnx")
+    refuses(r"other.onnx: not of the format 'jaxpose-onnx-1'", facts, tmp_path / "other.onnx")
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from shared import refuses
 
 from jaxpose.fitting.joint_angles import _left_jacobian, fit_skeleton, joint_angles
 from jaxpose.geometry.skeleton import SMPL_22
@@ -117,8 +118,7 @@ def test_unknown_points_are_ignored_and_too_few_are_refused():
     assert np.nanmax(other.error) < 0.015
     points = points.copy()
     points[2, 5:] = np.nan
-    with pytest.raises(ValueError, match="frame 2 has 5"):
-        found_for(points)
+    refuses("frame 2 has 5", found_for, points)
 
 
 def test_derivative_of_the_exponential():

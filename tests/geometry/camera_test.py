@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from shared import refuses
 
 from jaxpose.geometry import camera
 
@@ -94,5 +95,4 @@ def test_intrinsics_from_fov_spans_the_image():
     [([1, 1, 0], r"needed \[\.\.\., 4\]"), ([0, 1, 0, 0], "must be positive"), ([1, np.nan, 0, 0], "must be finite")],
 )
 def test_bad_intrinsics_are_named(bad, message):
-    with pytest.raises(ValueError, match=f"K: .*{message}|K: {message}"):
-        camera.check_intrinsics(np.array(bad, float), "K")
+    refuses(f"K: .*{message}|K: {message}", camera.check_intrinsics, np.array(bad, float), "K")

@@ -1,11 +1,10 @@
 """Names of networks in models' files; docs_test.py runs the network and the loss of docs/extending.md."""
 
-import pytest
+from shared import refuses
 
 from jaxpose.networks import ScoreMLP, register_network
 
 
 def test_a_name_has_one_network():
     assert register_network(ScoreMLP) is ScoreMLP
-    with pytest.raises(ValueError, match="a network 'ScoreMLP' already"):
-        register_network(type("ScoreMLP", (ScoreMLP,), {}))
+    refuses("a network 'ScoreMLP' already", register_network, type("ScoreMLP", (ScoreMLP,), {}))

@@ -5,6 +5,7 @@ import numpy as np
 import pose_oracle
 import pytest
 from compilations import counted
+from shared import refuses
 
 import jaxpose
 from jaxpose.base import Camera
@@ -82,8 +83,7 @@ def test_values_are_checked_at_each_call_as_by_the_task(model, first_is_wrong):
     if not first_is_wrong:
         complete(JOINTS[:1], noise=0.01)
     for _ in range(2):
-        with pytest.raises(ValueError, match="noise: needed finite numbers from 0"):
-            complete(JOINTS[:1], noise=-0.01)
+        refuses("noise: needed finite numbers from 0", complete, JOINTS[:1], noise=-0.01)
     complete(JOINTS[:1], noise=0.01)
 
 
@@ -91,11 +91,9 @@ def test_values_are_checked_at_each_call_as_by_the_task(model, first_is_wrong):
 def test_checks_of_joints_and_of_observations(model):
     denoise = interactive(jaxpose.denoise, KEY, model, **HOW)
     broken = np.where(np.arange(17)[:, None] == 3, np.nan, JOINTS[:1])
-    with pytest.raises(ValueError, match="pose 0 of 1 has a missing"):
-        denoise(broken, noise=0.01)
+    refuses("pose 0 of 1 has a missing", denoise, broken, noise=0.01)
     posterior = interactive(jaxpose.posterior, KEY, jaxpose.prior_of(model), num_hypotheses=3, method=pseudo_inverse(8))
-    with pytest.raises(ValueError, match="noise"):
-        posterior(jaxpose.Observed(JOINTS[0] - JOINTS[0].mean(0), _as_it_is, -0.1))
+    refuses("noise", posterior, jaxpose.Observed(JOINTS[0] - JOINTS[0].mean(0), _as_it_is, -0.1))
 
 
 def test_computed_arguments_are_checked_by_no_one(model):
@@ -108,5 +106,4 @@ def test_computed_arguments_are_checked_by_no_one(model):
 
 
 def test_what_the_task_refuses_is_refused(model):
-    with pytest.raises(ValueError, match=r"joints: needed \[N, 17, 3\]"):
-        interactive(jaxpose.complete, KEY, model, **HOW)(JOINTS[:1, :5])
+    refuses(r"joints: needed \[N, 17, 3\]", interactive(jaxpose.complete, KEY, model, **HOW), JOINTS[:1, :5])

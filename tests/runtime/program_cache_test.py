@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from shared import refuses
 from xla import FLAGS
 
 from jaxpose.runtime import program_cache
@@ -94,19 +95,16 @@ class TestFolder:
         private_folder()
         for mode in (0o770, 0o702, 0o777):
             (tmp_path / name).chmod(mode)
-            with pytest.raises(ValueError, match=rf"{name}: others may write to it \(mode {mode:o}\)"):
-                private_folder()
+            refuses(rf"{name}: others may write to it \(mode {mode:o}\)", private_folder)
         (tmp_path / name).chmod(0o700)
         monkeypatch.setattr(os, "getuid", lambda: (tmp_path / name).stat().st_uid + 1)
-        with pytest.raises(ValueError, match="must be a folder of this user, belongs to user"):
-            private_folder()
+        refuses("must be a folder of this user, belongs to user", private_folder)
 
     def test_a_link_to_another_folder_is_refused(self, tmp_path, monkeypatch):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         (tmp_path / "other").mkdir()
         (tmp_path / "jaxpose").symlink_to(tmp_path / "other")
-        with pytest.raises(ValueError, match="jaxpose: must be a folder, is something else"):
-            private_folder()
+        refuses("jaxpose: must be a folder, is something else", private_folder)
 
 
 class TestSetUp:

@@ -9,6 +9,7 @@ from compilations import counted
 from rotation_oracle import COVARIANCE, MEAN, STD
 from scipy import stats
 from scipy.spatial.transform import Rotation
+from shared import refuses
 
 import jaxpose
 from jaxpose.diffusion.regulariser import fixed
@@ -118,18 +119,12 @@ def test_more_hypotheses_begin_with_the_same_and_chunks_change_nothing(method):
 def test_illegal_arguments_are_named():
     model, pose, known = rotation_oracle.tiny(), jnp.asarray(POSE), jnp.asarray(KNOWN)
     call = lambda *args, **kw: complete_rotations(jax.random.key(0), *args, **kw)  # noqa: E731
-    with pytest.raises(ValueError, match="complete needs a prior over joint rotations"):
-        call(jaxpose.load("pose17"), pose, known)
-    with pytest.raises(ValueError, match=r"known: needed \[21\] or \[2, 21\], got \[2, 20\]"):
-        call(model, pose, known[:, 1:])
-    with pytest.raises(ValueError, match=r"body_pose: needed \[N, 21, 3\], got \[21, 3\]"):
-        call(model, pose[0], known)
-    with pytest.raises(ValueError, match="joint 5 of pose 1 is not finite"):
-        call(model, pose.at[1, 5].set(jnp.nan), jnp.ones((2, 21)))
-    with pytest.raises(ValueError, match="are these degrees"):
-        call(model, jnp.degrees(pose), known)
-    with pytest.raises(ValueError, match="num_hypotheses: needed at least 1, got 0"):
-        call(model, pose, known, num_hypotheses=0)
+    refuses("complete needs a prior over joint rotations", call, jaxpose.load("pose17"), pose, known)
+    refuses(r"known: needed \[21\] or \[2, 21\], got \[2, 20\]", call, model, pose, known[:, 1:])
+    refuses(r"body_pose: needed \[N, 21, 3\], got \[21, 3\]", call, model, pose[0], known)
+    refuses("joint 5 of pose 1 is not finite", call, model, pose.at[1, 5].set(jnp.nan), jnp.ones((2, 21)))
+    refuses("are these degrees", call, model, jnp.degrees(pose), known)
+    refuses("num_hypotheses: needed at least 1, got 0", call, model, pose, known, num_hypotheses=0)
 
 
 def test_the_spread_is_that_of_rotations_and_its_radius_is_recalibrated():

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pose_oracle
 import pytest
+from shared import refuses
 
 from jaxpose import model as released
 from jaxpose.base import Prediction
@@ -91,9 +92,6 @@ def test_a_noisier_joint_is_trusted_less_by_the_network(tiny, pose):
 
 def test_bad_input_is_told(tiny, pose):
     key = jax.random.key(0)
-    with pytest.raises(ValueError, match=r"joints: needed \[N, 17, 3\]"):
-        complete(key, tiny, pose[0])
-    with pytest.raises(ValueError, match="noise: needed finite numbers from 0"):
-        complete(key, tiny, pose, noise=-0.1)
-    with pytest.raises(ValueError, match=r"noise: needed a number or \[4\] or \[4, 17\], got \[3\]"):
-        complete(key, tiny, pose, noise=jnp.ones(3))
+    refuses(r"joints: needed \[N, 17, 3\]", complete, key, tiny, pose[0])
+    refuses("noise: needed finite numbers from 0", complete, key, tiny, pose, noise=-0.1)
+    refuses(r"noise: needed a number or \[4\] or \[4, 17\], got \[3\]", complete, key, tiny, pose, noise=jnp.ones(3))

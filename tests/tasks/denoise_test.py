@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pose_oracle
 import pytest
+from shared import refuses
 
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.samplers import mean_flow, original_mean_flow, stochastic
@@ -102,12 +103,9 @@ def test_bad_input_is_told(model, observed):
     key = jax.random.key(0)
     with pytest.raises(ValueError, match=r"pose 1 of 3 has a missing .* complete fills"):
         denoise(key, model, observed.at[1, 4].set(jnp.nan), noise=0.1)
-    with pytest.raises(ValueError, match=r"noise: needed a number or \[3\], got \[2\]"):
-        denoise(key, model, observed, noise=jnp.ones(2))
-    with pytest.raises(ValueError, match="noise: needed finite numbers from 0"):
-        denoise(key, model, observed, noise=-0.1)
-    with pytest.raises(ValueError, match=r"needed \[N, 17, 3\]"):
-        denoise(key, model, observed[:, :5], noise=0.1)
+    refuses(r"noise: needed a number or \[3\], got \[2\]", denoise, key, model, observed, noise=jnp.ones(2))
+    refuses("noise: needed finite numbers from 0", denoise, key, model, observed, noise=-0.1)
+    refuses(r"needed \[N, 17, 3\]", denoise, key, model, observed[:, :5], noise=0.1)
     with pytest.raises(
         ValueError, match=r"denoise needs a model of joint positions .* got 'oracle', .* states are 'image_depth'"
     ):

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from random_params import random_params
+from shared import refuses
 
 from experiments.models.initial import widened
 from jaxpose.base import Camera, Condition
@@ -76,8 +76,7 @@ def test_a_hidden_joint_and_an_unknown_number_are_0_beside_the_vertical():
 
 
 def test_evidence_of_another_number_of_joints_is_refused():
-    with pytest.raises(ValueError, match=r"evidence: needed \[3, 17, E\] as keypoints, got \[3, 16, 1\]"):
-        drawn(make(37), evidence=APART[:, :16])
+    refuses(r"evidence: needed \[3, 17, E\] as keypoints, got \[3, 16, 1\]", drawn, make(37), evidence=APART[:, :16])
 
 
 def test_a_wider_network_of_windows_puts_out_the_same():

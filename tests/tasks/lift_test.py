@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pose_oracle
 import pytest
+from shared import refuses
 
 import jaxpose
 from jaxpose.base import Camera
@@ -146,5 +147,4 @@ def test_height_sets_the_scale_and_with_it_the_distance(model, clip, lifted):
     ],
 )
 def test_wrong_shapes_are_named(model, clip, change, message):
-    with pytest.raises(ValueError, match=message):
-        run(model, clip, **change)
+    refuses(message, run, model, clip, **change)

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 import small_models
+from shared import refuses
 
 import jaxpose
 from jaxpose.model import ASSETS
@@ -151,8 +152,7 @@ def test_a_wrong_row_is_named(lifter, batch, name, value, words):
     column = list((batch | others)[name])
     column[3] = value
     rows = batch | others | {name: column}
-    with pytest.raises(ValueError, match=f"^row '{value if name == 'id' else 'b/1'}': {words}"):
-        lifter(rows)
+    refuses(f"^row '{value if name == 'id' else 'b/1'}': {words}", lifter, rows)
     faults = lifter.faults(rows)
     assert faults[3]
     assert [n for n, fault in enumerate(faults) if fault] == [3]
@@ -160,18 +160,14 @@ def test_a_wrong_row_is_named(lifter, batch, name, value, words):
 
 def test_errors_of_a_batch_and_of_settings(lifter, batch):
     without = {name: value for name, value in batch.items() if name != "intrinsics"}
-    with pytest.raises(ValueError, match="no column 'intrinsics'; the batch has id, keypoints, confidence, frame"):
-        lifter(without)
-    with pytest.raises(ValueError, match=r"Lifter: 'heigth'; must be one of .*height"):
-        jaxpose.Lifter(heigth=1.7)
-    with pytest.raises(ValueError, match="block: needed at least 1, got 0"):
-        jaxpose.Lifter(block=0)
+    refuses("no column 'intrinsics'; the batch has id, keypoints, confidence, frame", lifter, without)
+    refuses(r"Lifter: 'heigth'; must be one of .*height", jaxpose.Lifter, heigth=1.7)
+    refuses("block: needed at least 1, got 0", jaxpose.Lifter, block=0)
 
 
 def test_a_model_of_motions_takes_clips_alone(tmp_path, batch):
     lifter = jaxpose.Lifter(small_models.write_motion_model(tmp_path), num_hypotheses=2)
-    with pytest.raises(ValueError, match=r"row 'a/0': keypoints: needed \[F, 17, 2\]"):
-        lifter(batch)
+    refuses(r"row 'a/0': keypoints: needed \[F, 17, 2\]", lifter, batch)
     clip = {name: batch[name][None] for name in ("keypoints", "confidence")}
     found = lifter({"id": ["x"], "intrinsics": batch["intrinsics"][:1], **clip})
     assert found["pose"].shape == (1, 7, 17, 3)

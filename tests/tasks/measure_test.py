@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from bent_bodies import bent
+from shared import refuses
 
 from jaxpose.geometry import measures
 from jaxpose.tasks.measure import Measured, measure, repetitions
@@ -153,15 +154,11 @@ def test_steps_of_a_walk_have_their_length_and_cadence():
 )
 def test_expressions_that_are_none_are_refused(text, words):
     """Nothing of a stranger's text runs but what the grammar has."""
-    with pytest.raises(ValueError, match=words.replace("(", r"\(")):
-        measure(legs(np.full((2, 3), 40.0)), text, up="y")
+    refuses(words.replace("(", r"\("), measure, legs(np.full((2, 3), 40.0)), text, up="y")
 
 
 def test_arguments_that_do_not_fit_are_refused():
     x = legs(np.full((2, 3), 40.0))
-    with pytest.raises(ValueError, match=r"poses: needed .* got \[2, 3, 16, 3\]"):
-        measure(x[:, :, 1:], "stature")
-    with pytest.raises(ValueError, match="seconds: needed 3 rising times"):
-        measure(x, "stature", seconds=np.array([0.0, 0.0, 1.0]))
-    with pytest.raises(ValueError, match="neutral: no frame"):
-        measure(x, "left_knee_flexion", neutral=np.zeros(3, bool))
+    refuses(r"poses: needed .* got \[2, 3, 16, 3\]", measure, x[:, :, 1:], "stature")
+    refuses("seconds: needed 3 rising times", measure, x, "stature", seconds=np.array([0.0, 0.0, 1.0]))
+    refuses("neutral: no frame", measure, x, "left_knee_flexion", neutral=np.zeros(3, bool))

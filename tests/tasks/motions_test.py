@@ -8,6 +8,7 @@ import pose_oracle
 import pytest
 from jax.tree_util import Partial
 from random_params import random_params
+from shared import refuses
 
 from jaxpose import model as released
 from jaxpose.base import Camera, Condition, Decoded, Past, Problem
@@ -101,8 +102,7 @@ def test_shares_add_up_and_are_largest_in_the_middle():
         assert (np.diff(index) == 1).all()
         np.testing.assert_allclose(np.bincount(index.ravel(), share.ravel(), num), 1, atol=1e-6)
     np.testing.assert_allclose(overlapping(12, 8)[1][0, 4:], [4 / 5, 3 / 5, 2 / 5, 1 / 5])
-    with pytest.raises(ValueError, match="motions: needed at least 8 frames, the window of the model, got 7"):
-        overlapping(7, 8)
+    refuses("motions: needed at least 8 frames, the window of the model, got 7", overlapping, 7, 8)
 
 
 @pytest.fixture(scope="module")
@@ -242,5 +242,4 @@ def test_a_stream_names_wrong_input(tiny):
         step_motions(tiny, stream, np.zeros((8, 17, 2)), camera=CAMERA)
     with pytest.raises(ValueError, match=r"confidence: needed \[2, 17\] as keypoints, got \[17\]"):
         step_motions(tiny, stream, np.zeros((2, 17, 2)), np.zeros(17), camera=CAMERA)
-    with pytest.raises(ValueError, match="stream needs a model of motions"):
-        start_motions(jax.random.key(0), pose_oracle.tiny())
+    refuses("stream needs a model of motions", start_motions, jax.random.key(0), pose_oracle.tiny())

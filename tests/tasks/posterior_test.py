@@ -9,6 +9,7 @@ import numpy as np
 import pose_oracle
 import pytest
 from scipy.stats import multivariate_normal
+from shared import refuses
 
 from jaxpose.tasks.methods import METHODS, Masked, Method, dposer, dps, pseudo_inverse, replacement
 from jaxpose.tasks.posterior import Observed, posterior
@@ -174,19 +175,14 @@ def test_a_fitted_prior_has_the_law_s_covariance():
 )
 def test_what_is_wrong_is_named(changes, options, message):
     observed = Observed(GOAL, rows(0, 1, 2), 0.1)._replace(**changes)
-    with pytest.raises(ValueError, match=message):
-        draw(PRIOR, observed, **options)
+    refuses(message, draw, PRIOR, observed, **options)
     if "observed" in message or "noise" in message:  # of several observations the number is told
-        with pytest.raises(ValueError, match=message.replace(":", " 1:", 1)):
-            draw(PRIOR, Observed(GOAL[:1], rows(0), 0.1), observed, **options)
+        refuses(message.replace(":", " 1:", 1), draw, PRIOR, Observed(GOAL[:1], rows(0), 0.1), observed, **options)
 
 
 def test_a_method_s_numbers_are_checked_where_it_is_made_and_it_is_a_value():
-    with pytest.raises(ValueError, match=r"robust: needed degrees of freedom > 0 or None, got 0\.0"):
-        pseudo_inverse(robust=0.0)
-    with pytest.raises(ValueError, match="num_steps: needed at least 1, got 0"):
-        dps(0)
-    with pytest.raises(ValueError, match="observed: needed at least one measurement, got none"):
-        draw(PRIOR)
+    refuses(r"robust: needed degrees of freedom > 0 or None, got 0\.0", pseudo_inverse, robust=0.0)
+    refuses("num_steps: needed at least 1, got 0", dps, 0)
+    refuses("observed: needed at least one measurement, got none", draw, PRIOR)
     assert all(isinstance(make(), Method) and make().name == name for name, make in METHODS.items())
     assert len({make() for make in METHODS.values()} | {make() for make in METHODS.values()}) == len(METHODS)

@@ -8,6 +8,7 @@ import rotation_oracle
 from rotation_oracle import MEAN, STD
 from scipy import stats
 from scipy.spatial.transform import Rotation
+from shared import refuses
 
 import jaxpose
 from jaxpose import model as released
@@ -74,25 +75,19 @@ def test_illegal_arguments_are_named():
         ("generate", lambda: generate_rotations(key, joints, 3)),
         ("interpolate", lambda: interpolate_rotations(joints, MEAN, MEAN, 3)),
     ):
-        with pytest.raises(ValueError, match=f"{task} needs a prior over joint rotations.*'pose17'.*'person'"):
-            call()
-    with pytest.raises(ValueError, match="num: needed at least 1, got 0"):
-        generate_rotations(key, model, 0)
-    with pytest.raises(ValueError, match="num: needed at least 2, for both ends, got 1"):
-        interpolate_rotations(model, MEAN, MEAN, 1)
-    with pytest.raises(ValueError, match=r"needed \[..., 21, 3\] or \[..., 63\], got \[22, 3\]"):
-        to_state(model, np.zeros((22, 3)))
+        refuses(f"{task} needs a prior over joint rotations.*'pose17'.*'person'", call)
+    refuses("num: needed at least 1, got 0", generate_rotations, key, model, 0)
+    refuses("num: needed at least 2, for both ends, got 1", interpolate_rotations, model, MEAN, MEAN, 1)
+    refuses(r"needed \[..., 21, 3\] or \[..., 63\], got \[22, 3\]", to_state, model, np.zeros((22, 3)))
 
 
 def test_degrees_and_missing_joints_are_noticed():
     pose = rotation_oracle.draw(3, 3)
     check_body_pose(pose)
-    with pytest.raises(ValueError, match="joint 0 of pose 0 turns by more than 2 pi radians"):
-        check_body_pose(np.degrees(pose))
+    refuses("joint 0 of pose 0 turns by more than 2 pi radians", check_body_pose, np.degrees(pose))
     broken = pose.copy()
     broken[1, 4] = np.nan
-    with pytest.raises(ValueError, match="joint 4 of pose 1 is not finite"):
-        check_body_pose(broken)
+    refuses("joint 4 of pose 1 is not finite", check_body_pose, broken)
     known = np.ones((3, 21))
     known[1, 4] = 0
     check_body_pose(broken, known)

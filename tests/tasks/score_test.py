@@ -9,6 +9,7 @@ import rotation_oracle
 from laws import gaussian, oracle
 from scipy import linalg, special, stats
 from scipy.spatial.transform import Rotation
+from shared import refuses
 
 from jaxpose.base import Condition
 from jaxpose.spaces.person import View
@@ -101,18 +102,12 @@ def test_rotations_have_the_density_of_their_law_in_radians_without_what_never_m
 def test_what_has_no_density_is_refused():
     model = pose_oracle.make()
     joints = jnp.zeros((2, 17, 3))
-    with pytest.raises(ValueError, match="pose 1 of 2 has a missing"):
-        score.log_density(model, joints.at[1, 3].set(jnp.nan))
-    with pytest.raises(ValueError, match=r"needed \[N, 17, 3\]"):
-        score.log_density(model, joints[:, :16])
-    with pytest.raises(ValueError, match="cond, view: needed both, of 2 detections"):
-        score.log_density(model, joints, Condition(joints, joints))
-    with pytest.raises(ValueError, match="num_views: needed at least 1, got 0"):
-        score.log_density_all_round(model, joints, num_views=0)
-    with pytest.raises(ValueError, match="turns by more than 2 pi"):
-        score.log_density(rotation_oracle.correlated(), jnp.full((1, 21, 3), 90.0))
+    refuses("pose 1 of 2 has a missing", score.log_density, model, joints.at[1, 3].set(jnp.nan))
+    refuses(r"needed \[N, 17, 3\]", score.log_density, model, joints[:, :16])
+    refuses("cond, view: needed both, of 2 detections", score.log_density, model, joints, Condition(joints, joints))
+    refuses("num_views: needed at least 1, got 0", score.log_density_all_round, model, joints, num_views=0)
+    refuses("turns by more than 2 pi", score.log_density, rotation_oracle.correlated(), jnp.full((1, 21, 3), 90.0))
     with pytest.raises(ValueError, match="takes none"):
         score.log_density(rotation_oracle.correlated(), jnp.zeros((1, 21, 3)), Condition(joints, joints))
     uneven = model.replace(statistics=model.statistics._replace(std=jnp.ones((17, 3)).at[0].set(2.0)))
-    with pytest.raises(ValueError, match="one unit for all coordinates"):
-        score.log_density(uneven, joints)
+    refuses("one unit for all coordinates", score.log_density, uneven, joints)

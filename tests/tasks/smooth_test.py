@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from shared import needs_mocap
+from shared import needs_mocap, refuses
 
 from jaxpose.base import Hypotheses
 from jaxpose.datasets.mocap import data_root, load_mocap
@@ -85,8 +85,7 @@ def test_bad_arguments_are_named():
         (np.array([0, 0, 1]), 1, "seconds: needed 3 rising times"),
         (np.arange(3), -1, "weight: needed finite numbers from 0"),
     ):
-        with pytest.raises(ValueError, match=words):
-            smooth(jax.random.key(0), given, seconds, weight=weight)
+        refuses(words, smooth, jax.random.key(0), given, seconds, weight=weight)
     with pytest.raises(ValueError, match="found: needed samples of 17 joints"):
         smooth(jax.random.key(0), hypotheses(np.zeros((2, 3, 21, 3))), np.arange(3))
 

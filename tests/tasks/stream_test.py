@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from diffpose_models import tiny
 from random_params import random_params
+from shared import refuses
 
 from jaxpose.base import Camera
 from jaxpose.diffusion import vp
@@ -207,5 +208,4 @@ def test_hidden_joints_are_never_read(video, clip):
 def test_wrong_input_is_named(video, clip, change, message):
     inputs = {k: clip[k][0] for k in ("keypoints", "confidence")} | {"camera": Camera(clip["intrinsics"])} | change
     stream = start_stream(KEY, tiny(inputs.pop("stream", FRAMES)))
-    with pytest.raises(ValueError, match=message):
-        step_stream(video, stream, inputs.pop("keypoints"), inputs.pop("confidence"), **inputs)
+    refuses(message, step_stream, video, stream, inputs.pop("keypoints"), inputs.pop("confidence"), **inputs)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from shared import refuses
 from training import tiny
 
 from jaxpose.training import checkpoint
@@ -60,8 +61,7 @@ def test_another_architecture_is_named_with_both_shapes(tmp_path):
         r"params\.b is float32\[3, 64\] there, absent here": state(a=(2,)),
     }
     for message, like in cases.items():
-        with pytest.raises(ValueError, match=message):
-            checkpoint.restore_latest(tmp_path, like=like)
+        refuses(message, checkpoint.restore_latest, tmp_path, like=like)
 
 
 def test_what_a_kill_left_is_neither_read_nor_kept(tmp_path, trained):
@@ -142,16 +142,14 @@ def test_a_damaged_one_is_written_anew_and_where_all_are_nothing_is_begun(tmp_pa
     assert checkpoint.steps(tmp_path) == [1, 2]
     for n in (1, 2):
         (tmp_path / "checkpoints" / str(n) / "meta" / "metadata").write_text("{")
-    with pytest.raises(ValueError, match="no whole checkpoint is left"):
-        checkpoint.restore_latest(tmp_path, like=trained)
+    refuses("no whole checkpoint is left", checkpoint.restore_latest, tmp_path, like=trained)
 
 
 def test_checkpoints_of_an_earlier_version_are_refused_and_kept(tmp_path, three, trained):
     shutil.copytree(three, tmp_path, dirs_exist_ok=True)
     for n in (1, 2, 3):
         (tmp_path / "checkpoints" / str(n) / "sha256.json").unlink()
-    with pytest.raises(ValueError, match=r"the checkpoints \[1, 2, 3\] have no hashes"):
-        checkpoint.restore_latest(tmp_path, like=trained)
+    refuses(r"the checkpoints \[1, 2, 3\] have no hashes", checkpoint.restore_latest, tmp_path, like=trained)
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["1", "2", "3"]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import drained, refusal
+from shared import refuses
 
 pytest.importorskip("av")
 from videos import by_brightness, picture, write_video
@@ -97,8 +98,7 @@ def test_keypoint_files_pass_and_refuse_flags_of_videos(tmp_path):
 )
 def test_flags_that_cannot_be(tmp_path, given, message):
     video = write_video(tmp_path / "a.mp4", [picture(0)])
-    with pytest.raises(ValueError, match=message):
-        drained(clips.keypoints_of(video, given, tmp_path / "out", "a"))
+    refuses(message, drained, clips.keypoints_of(video, given, tmp_path / "out", "a"))
     assert not (tmp_path / "out").exists()
 
 

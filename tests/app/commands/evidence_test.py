@@ -1,7 +1,7 @@
 """Evidence on keypoints from a file to the lifter: on the model's joints, on the right side, unknown where it was."""
 
 import numpy as np
-import pytest
+from shared import refuses
 
 from jaxpose.app.commands import detections
 from jaxpose.app.commands.detections import read_detections
@@ -36,8 +36,7 @@ def test_evidence_is_on_the_joints_of_the_model_and_rows_that_are_left_out_take_
 
 def test_a_file_without_evidence_has_none_and_of_another_shape_is_refused(tmp_path):
     path = write(tmp_path / "a.npz", np.zeros((3, 32, 1)))
-    with pytest.raises(ValueError, match=r"a\.npz: evidence is \[3, 32, 1\]; needed \[3, 33, any\]"):
-        read_detections(path, H36M_17, KeypointFile())
+    refuses(r"a\.npz: evidence is \[3, 32, 1\]; needed \[3, 33, any\]", read_detections, path, H36M_17, KeypointFile())
     with np.load(path) as z:
         write_npz(path, {name: z[name] for name in z if name != "evidence"})
     assert read_detections(path, H36M_17, KeypointFile()).seen.evidence is None

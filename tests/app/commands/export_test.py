@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xla
 from cyclopts import ValidationError
+from shared import refuses
 from small_models import write_motion_model
 
 from jaxpose import model
@@ -101,8 +102,7 @@ def test_the_header_says_what_goes_in_and_comes_out(lift_file, model_file, obser
     assert outputs["covariance"] == (["b", 17, 3, 3], "m^2")
     assert sampler.header["joints"] == list(model.load(model_file).skeleton.joints)
     assert (sampler.header["network_calls"], sampler.header["platforms"]) == (3, ["cpu", "cuda", "tpu"])
-    with pytest.raises(ValueError, match=r"inputs: needed .'keypoints', 'confidence', 'intrinsics'., got 2"):
-        sampler.call(SEED, *observed[:2])
+    refuses(r"inputs: needed .'keypoints', 'confidence', 'intrinsics'., got 2", sampler.call, SEED, *observed[:2])
 
 
 def test_bad_flags_are_refused_and_nothing_is_written(model_file, prior_file, tmp_path):
@@ -114,10 +114,8 @@ def test_bad_flags_are_refused_and_nothing_is_written(model_file, prior_file, tm
         (("--task", "generate_rotations"), "needs a prior over joint rotations"),
         (("--task", "generate", "--sampler", "x"), "sampler: got 'x'"),
     ):
-        with pytest.raises(ValueError, match=said):
-            exported(out, model_file, *flags)
-    with pytest.raises(ValueError, match="lift needs a model of joint positions"):
-        exported(out, prior_file, "--task", "lift")
+        refuses(said, exported, out, model_file, *flags)
+    refuses("lift needs a model of joint positions", exported, out, prior_file, "--task", "lift")
     with pytest.raises(ValidationError, match="needed a file in a folder that exists"):
         exported(tmp_path / "no" / "a", model_file, "--task", "lift")
     assert list(tmp_path.iterdir()) == []

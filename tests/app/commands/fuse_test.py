@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from cameras import OURS, THEIRS
+from shared import refuses
 
 import jaxpose
 from jaxpose.app.commands import fuse
@@ -101,8 +102,6 @@ def test_what_cannot_be_fused_is_named(seen, fused, tmp_path):
         "--cameras: got '5'": [two, "--cameras", "5"],
     }
     for message, arguments in refusals.items():
-        with pytest.raises(ValueError, match=message):
-            fused(*arguments, "--out", out)
-    with pytest.raises(ValueError, match=r"--out: two in .* is an input"):
-        fused(two, "--out", tmp_path, "--name", "two")
+        refuses(message, fused, *arguments, "--out", out)
+    refuses(r"--out: two in .* is an input", fused, two, "--out", tmp_path, "--name", "two")
     assert not out.exists()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from shared import refuses
 
 from jaxpose.app.commands.complete import hidden_joints
 from jaxpose.geometry.skeleton import H36M_17
@@ -42,5 +43,4 @@ def test_random_joints_are_distinct_limb_joints_each_as_likely_and_a_poses_own()
 
 @pytest.mark.parametrize("text", ["", "tail", "left_knee,", "random", "random:0", "random:-1", "random:1,random:2"])
 def test_what_is_no_name_is_refused(text):
-    with pytest.raises(ValueError, match=r"--hide: (must be|needed)"):
-        hidden_joints(text, H36M_17, 0)
+    refuses(r"--hide: (must be|needed)", hidden_joints, text, H36M_17, 0)

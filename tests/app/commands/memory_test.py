@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xla
+from shared import refuses
 
 from jaxpose.app import cli
 from jaxpose.app.commands import memory
@@ -54,17 +55,14 @@ def test_what_is_needed_what_there_is_and_the_flag_are_told(machine):
     memory.check("--hypotheses", 1_000_000, 1_000_000)
     with pytest.raises(ValueError, match=r"--hypotheses: would need about 16.0 GB of memory, and 8.0 GB are free"):
         memory.check("--hypotheses", 10_000_000, 10_000_000)
-    with pytest.raises(ValueError, match="or leave out --path"):
-        memory.check("--num", 1_000_000, 1_000_000, 30_000_000)
+    refuses("or leave out --path", memory.check, "--num", 1_000_000, 1_000_000, 30_000_000)
 
 
 def test_an_accelerator_holds_what_is_drawn_at_once_and_the_host_the_rest(machine, monkeypatch):
     monkeypatch.setattr(memory, "device_memory", lambda: 1e9)
-    with pytest.raises(ValueError, match=r"about 1.6 GB of the device's memory, and 1.0 GB"):
-        memory.check("--hypotheses", 1_000_000, 1_000_000)
+    refuses(r"about 1.6 GB of the device's memory, and 1.0 GB", memory.check, "--hypotheses", 1_000_000, 1_000_000)
     memory.check("--hypotheses", 10_000_000, 500_000)
-    with pytest.raises(ValueError, match=r"of memory, and 8.0 GB"):
-        memory.check("--hypotheses", 100_000_000, 500_000)
+    refuses(r"of memory, and 8.0 GB", memory.check, "--hypotheses", 100_000_000, 500_000)
 
 
 @pytest.mark.parametrize(

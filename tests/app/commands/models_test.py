@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from command_line import arguments_of
+from shared import refuses
 
 from jaxpose.app.commands import models
 from jaxpose.app.commands.bodies import load_fitting
@@ -71,8 +72,6 @@ def test_products_of_the_network_are_of_that_precision(model_file):
 def test_what_means_nothing_is_refused(refused, tmp_path):
     with pytest.raises(ValueError, match="--dtype: is of --prior dposer, and --prior none was given"):
         load_fitting("none", chosen(dtype="bfloat16"), "fit")
-    with pytest.raises(ValueError, match="--precision: is of --prior dposer"):
-        load_fitting("l2", chosen(precision="high"), "fit")
-    with pytest.raises(ValueError, match="--model: is of --prior dposer"):
-        load_fitting("l2", chosen("prior21"), "fit")
+    refuses("--precision: is of --prior dposer", load_fitting, "l2", chosen(precision="high"), "fit")
+    refuses("--model: is of --prior dposer", load_fitting, "l2", chosen("prior21"), "fit")
     assert "--dtype" in refused("generate", "--num", 2, "--out", tmp_path / "o", "--dtype", "float16")

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from compilations import counted
+from shared import refuses
 
 from jaxpose.app.commands import view as command
 from jaxpose.app.commands.options import View
@@ -157,9 +158,7 @@ def test_a_missing_extra_and_a_port_that_is_taken_are_named(posed, monkeypatch):
         taken.listen()
         port = taken.getsockname()[1]
         monkeypatch.setattr(command, "package", lambda *_: None)
-        with pytest.raises(ValueError, match=f"--port: 127.0.0.1:{port} is not free"):
-            next(command.view(View(posed[0], port=port)))
+        refuses(f"--port: 127.0.0.1:{port} is not free", next, command.view(View(posed[0], port=port)))
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "viser", None)
-    with pytest.raises(ValueError, match=r'pip install "jaxpose\[view\]"'):
-        next(command.view(View(posed[0])))
+    refuses(r'pip install "jaxpose\[view\]"', next, command.view(View(posed[0])))

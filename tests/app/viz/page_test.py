@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from drawn import H, J, N, Read, random_pose_set
+from shared import refuses
 
 from jaxpose.app.viz import contact_sheet, mesh_page, motion_page, path_page
 from jaxpose.geometry.skeleton import H36M_17
@@ -79,15 +80,13 @@ BLANK_ROW = np.where(np.arange(N)[:, None, None] == 2, np.nan, GOOD)
 @pytest.mark.parametrize("draw", [contact_sheet, write_motion])
 def test_bad_arrays_are_named_and_nothing_is_written(tmp_path, draw, change, message):
     arguments = {"samples": GOOD, **change}
-    with pytest.raises(ValueError, match=message):
-        draw(tmp_path / "x", arguments.pop("samples"), H36M_17, **arguments)
+    refuses(message, draw, tmp_path / "x", arguments.pop("samples"), H36M_17, **arguments)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("draw", [contact_sheet, write_motion])
 def test_a_missing_folder_is_named_and_a_failed_write_leaves_nothing(tmp_path, draw, monkeypatch):
-    with pytest.raises(ValueError, match=r"path: .*nowhere is not a folder"):
-        draw(tmp_path / "nowhere" / "x", GOOD[:1, :1], H36M_17)
+    refuses(r"path: .*nowhere is not a folder", draw, tmp_path / "nowhere" / "x", GOOD[:1, :1], H36M_17)
     (tmp_path / "x").write_text("old")
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch_files
-from shared import GOLDEN
+from shared import GOLDEN, refuses
 from torch_files import Call, Name, tensor
 
 from jaxpose import model as released
@@ -120,10 +120,8 @@ def test_our_own_statistics_are_taken_as_they_are(tmp_path):
 
 def test_without_statistics_the_error_says_where_they_are(tmp_path):
     path = save(tmp_path / "a.pth", dposer_state())
-    with pytest.raises(ValueError, match=r"useless without.*_normalize2.pt.*--normalizer.*--identity"):
-        read_dposer(path)
-    with pytest.raises(ValueError, match="got both"):
-        read_dposer(path, path, identity=True)
+    refuses(r"useless without.*_normalize2.pt.*--normalizer.*--identity", read_dposer, path)
+    refuses("got both", read_dposer, path, path, identity=True)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +137,7 @@ def test_without_statistics_the_error_says_where_they_are(tmp_path):
 )
 def test_what_does_not_fit_is_told(tmp_path, change, message):
     path = save(tmp_path / "a.pth", change(dposer_state()))
-    with pytest.raises(ValueError, match=f"a.pth: (?s:.)*{message}"):
-        read_dposer(path, weights="raw", identity=True)
+    refuses(f"a.pth: (?s:.)*{message}", read_dposer, path, weights="raw", identity=True)
 
 
 def test_converted_saved_and_loaded_it_says_the_same(tmp_path):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from shared import refuses
 
 from jaxpose.base import Condition
 from jaxpose.conditioning import MaskRates
@@ -66,8 +67,7 @@ def test_a_mirrored_example_is_mirrored_whole(poses):
         is_mirrored[:, None, None], units(turned.keypoints)[mirrored.argmin(1)], units(poses.keypoints)[plain.argmin(1)]
     )
     np.testing.assert_allclose(example.cond.value[..., :2], shown, atol=1e-3)
-    with pytest.raises(ValueError, match=r"flip must be in \[0, 1\], got 1.5"):
-        gfpose_example(jax.random.key(0), poses, OPEN, flip=1.5)
+    refuses(r"flip must be in \[0, 1\], got 1.5", gfpose_example, jax.random.key(0), poses, OPEN, flip=1.5)
 
 
 def test_masks_hide_at_the_originals_rates(poses):
