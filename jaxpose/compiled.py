@@ -17,7 +17,7 @@ import contextvars
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import jax
 import numpy as np
@@ -191,14 +191,14 @@ def _check_key(key: Any) -> None:
 
 
 def _shown(x: Any) -> str:
-    """A value in some words."""
     return f"shape {list(x.shape)}" if isinstance(x, jax.Array | np.ndarray) else " ".join(repr(x).split())[:40]
 
 
 def check_call(call: inspect.BoundArguments) -> None:
-    """`check_arguments` of a call, where None is legal for what has it as default."""
+    """`check_arguments` of a call, where None is legal for what has it as default or in its type."""
     for name, value in call.arguments.items():
-        if value is None and call.signature.parameters[name].default is not None:
+        parameter = call.signature.parameters[name]
+        if value is None and parameter.default is not None and type(None) not in get_args(parameter.annotation):
             raise ValueError(f"{name}: needed a value, got None")
     check_arguments(call.arguments)
 

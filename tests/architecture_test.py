@@ -37,7 +37,7 @@ MOST_LINES_AND_FILES = {
     "tasks": (5136, 29),
     "training": (1464, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13760, "tests": 36107}
+MOST_LINES_IN_ALL = {"experiments": 13760, "tests": 36109}
 MAX_BYTES = 9_000_000
 
 

@@ -132,7 +132,7 @@ def test_figures_of_a_fusion():
     K = np.tile([1000.0, 1000, 500, 500], (4, 1))
     R, t = np.tile(np.eye(3), (4, 1, 1)), np.array([[c, 0, 4.0] for c in range(4)])
     camera = Camera(*(jnp.asarray(x, jnp.float32) for x in (K, np.zeros((4, 5)), R, t)))
-    xy = np.zeros((2, 4, 17, 2))
+    xy = RNG.normal(500, 100, (2, 4, 17, 2))  # of joints that do not count; equal ones would be on parallel rays
     seen = pose[:, None] + t[:, None]
     xy[:, :, fusion._OURS] = 1000 * seen[..., :2] / seen[..., 2:] + 500 + np.array([3.0, 4.0])
     xy[:, 2:] += 100  # of the cameras that are used
