@@ -31,7 +31,7 @@ DOUBTS = {
 }
 _NEAREST, _FARTHEST = 0.5, 50.0  # metres
 _MOST_ERROR = 0.1  # of the person's larger extent in the image, median over joints; validation frames 0.014
-_MOST_MISSED = 0.1  # of the extent, of the nearest hypothesis to a joint's keypoint
+_MOST_MISSED = 0.2  # of the extent, of the nearest hypothesis to a joint's keypoint; right poses hardly ever have it
 _LEAST_UPRIGHT = 0.15  # cosine to the vertical of head over ankles, and of thorax over hip
 _MOST_BONE = 0.9  # of the logarithm of a bone's length over the usual one: a factor of 2.5
 _MOST_RADIUS = 0.3  # metres, median over joints; 98 of 100 validation frames are below 0.18
