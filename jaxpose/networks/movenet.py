@@ -149,7 +149,7 @@ def reader(params: Any) -> Callable[[np.ndarray], np.ndarray]:
 
     On a CPU crops go one by one, which is quicker than together.
     """
-    program = jax.jit(lambda params, rgb: decode(MoveNet().apply(params, rgb)))  # type: ignore[arg-type]
+    program = jax.jit(lambda params, rgb: decode(MoveNet().apply(params, rgb)))  # type: ignore[arg-type]  # a tree of arrays
     params = jax.device_put(params)
 
     def read(crops: np.ndarray) -> np.ndarray:
