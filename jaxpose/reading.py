@@ -87,12 +87,16 @@ def check_growth(path: FilePath, count: int, what: str) -> None:
         raise ValueError(f"{path}: {what} would take {8 * count:,} bytes of memory; must be at most {most:,}")
 
 
+class MissingPackage(ValueError, ImportError):
+    """A package of an extra that is not installed."""
+
+
 def package(name: str, purpose: str, extra: str) -> Any:
-    """The package `name`, which an extra installs; ValueError, opening with `purpose`, where it is missing."""
+    """The package `name`, which an extra installs; MissingPackage, opening with `purpose`, where it is not there."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ValueError(f'{purpose}: pip install "jaxpose[{extra}]"') from error
+        raise MissingPackage(f'{purpose}: pip install "jaxpose[{extra}]"') from error
 
 
 def one_line(error: object) -> str:

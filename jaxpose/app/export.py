@@ -39,7 +39,7 @@ from jaxpose.base import Array, Camera, Key
 from jaxpose.files import FilePath, write_npz
 from jaxpose.io.arrays import load_arrays
 from jaxpose.model import Model, describe
-from jaxpose.reading import reader
+from jaxpose.reading import package, reader
 from jaxpose.tasks import generate as generation
 from jaxpose.tasks.complete import complete
 from jaxpose.tasks.denoise import denoise, estimate_noise
@@ -122,14 +122,11 @@ def export_task(
         drawn = TASKS[task].run(jax.random.key(seed), jax.tree.unflatten(tree, leaves), *inputs, **settings)
         return {name: value for name, value in drawn.items() if value is not None}
 
+    package("flatbuffers", "exporting needs the package flatbuffers", "export")
     shapes = _shapes_of(weights, TASKS[task], model, batch)
     exported = jax.export.export(jax.jit(run), platforms=platforms)(*shapes)
     about = {"task": task, "num": num, "sampler": used.name, "network_calls": used.network_calls(model)}
-    try:
-        program = bytes(exported.serialize())
-    except ImportError as error:
-        raise ValueError(f"exporting needs the package flatbuffers ({error})") from error
-    return Program(about | _header(model, TASKS[task], exported), program, weights)
+    return Program(about | _header(model, TASKS[task], exported), bytes(exported.serialize()), weights)
 
 
 def _shapes_of(weights: list[np.ndarray], task: _Task, model: Model, batch: int | None) -> list[Any]:
@@ -157,10 +154,8 @@ def load(path: FilePath) -> Sampler:
         raise ValueError(f"{path}: not of the format {FORMAT!r} that this version of jaxpose reads")
     weights = [jnp.asarray(file[name]) for name in sorted(file) if name.startswith("weights/")]
     blob = bytearray(np.asarray(file["program"], np.uint8).tobytes())
-    try:
-        run = jax.jit(jax.export.deserialize(blob).call)
-    except ImportError as error:
-        raise ValueError(f"{path}: reading it needs the package flatbuffers ({error})") from error
+    package("flatbuffers", f"{path}: reading it needs the package flatbuffers", "export")
+    run = jax.jit(jax.export.deserialize(blob).call)
     names = [i["name"] for i in header["inputs"]]
 
     def call(seed: int, *inputs: Array | np.ndarray) -> dict[str, Array]:

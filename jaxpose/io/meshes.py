@@ -43,7 +43,7 @@ def write_obj(path: str | os.PathLike[str], vertices: ArrayLike, faces: ArrayLik
 
     Coordinates have six decimals. ValueError for wrong shapes, values that are not finite, and no such folder.
     """
-    (meshes,), triangles = mesh_arrays(vertices, faces, 3)
+    meshes, triangles = mesh_arrays(vertices, faces)
     with atomic(path) as file:
         for number, mesh in enumerate(meshes):
             file.write(f"o body_{number}\n".encode())
@@ -191,11 +191,14 @@ def _write(path: str | os.PathLike[str], tree: dict[str, Any], buffer: _Buffer) 
     return Path(path)
 
 
-def mesh_arrays(vertices: ArrayLike, faces: ArrayLike, ndim: int = 4) -> tuple[np.ndarray, np.ndarray]:
-    """Meshes as float32 [H, F, V, 3] and faces as uint32 [_, 3]; ValueError where they are wrong, or have more axes."""
-    meshes = points_of("vertices", vertices, ndim, finite=True)
-    meshes = meshes.reshape(*(1,) * (4 - ndim), *meshes.shape)
-    return meshes, checked_faces("faces", faces, meshes.shape[-2])
+def mesh_arrays(vertices: ArrayLike, faces: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Meshes [V, 3] or [N, V, 3] as float32 [N, V, 3] and faces as uint32 [_, 3]; ValueError where they are wrong."""
+    meshes = np.asarray(vertices, np.float32)
+    if meshes.ndim not in (2, 3) or meshes.shape[-1] != 3 or not meshes.size:
+        raise ValueError(f"vertices: got shape {list(meshes.shape)}, needed [V, 3] or [N, V, 3]")
+    if not np.isfinite(meshes).all():
+        raise ValueError("vertices: got NaN or infinity; needed finite vertices")
+    return meshes.reshape(-1, *meshes.shape[-2:]), checked_faces("faces", faces, meshes.shape[-2])
 
 
 def checked_faces(name: str, faces: ArrayLike, num_vertices: int) -> np.ndarray:
@@ -206,16 +209,6 @@ def checked_faces(name: str, faces: ArrayLike, num_vertices: int) -> np.ndarray:
     if array.min() < 0 or array.max() >= num_vertices:
         raise ValueError(f"{name}: got vertices {array.min()}..{array.max()}, must be 0..{num_vertices - 1}")
     return array.astype(np.uint32)
-
-
-def points_of(name: str, value: ArrayLike, ndim: int, finite: bool) -> np.ndarray:
-    """`value` as float32 [..., N, 3] with `ndim` axes, the leading ones of length 1 where it has fewer."""
-    array = np.asarray(value, np.float32)
-    if not 2 <= array.ndim <= ndim or array.shape[-1] != 3 or not array.size:
-        raise ValueError(f"{name}: got shape {list(array.shape)}, needed 2 to {ndim} axes, the last of 3")
-    if finite and not np.isfinite(array).all():
-        raise ValueError(f"{name}: got NaN or infinity; needed finite vertices")
-    return array.reshape(*(1,) * (ndim - array.ndim), *array.shape)
 
 
 def strongest_weights(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxpose.app.commands import pictures, report
 from jaxpose.app.commands.blocks import Spent
-from jaxpose.app.commands.models import Chosen, load_prior
+from jaxpose.app.commands.models import DEFAULT_PRIOR, Chosen, load_model
 from jaxpose.app.commands.pictures import labels
 from jaxpose.app.commands.report import Outcome
 from jaxpose.app.commands.values import refuse
@@ -59,7 +59,7 @@ def with_method(settings: Settings, method: str | None, prior: str = "dposer") -
 def load_fitting(prior: str, chosen: Chosen, command: str) -> Fitting:
     """The prior that --prior and --model name; ValueError where an option of its is without meaning."""
     if prior == "dposer":
-        return dposer(load_prior(chosen, command))
+        return dposer(load_model(chosen, DEFAULT_PRIOR, command=command, needs=("rotations",)))
     refuse(chosen, f"is of --prior dposer, and --prior {prior} was given", "model", "dtype", "precision")
     if prior == "l2":  # |x|^2 is the energy of a Gaussian of that deviation
         return Fitting(None, energy_prior(l2_energy), None, jnp.full((21, 3), 0.5**0.5))

@@ -79,13 +79,12 @@ def detector(given: VideoFile) -> Generator[str, None, Detector]:
         return rtmpose(given.weights, None if networks is None else finder(networks.detector), people=given.people)
     if name not in (*_BLAZEPOSE, "movenet"):
         raise ValueError(f"--detector: {name!r}; must be one of {', '.join(_BLAZEPOSE)}, movenet, rtmpose")
-    if given.weights is not None:
-        raise ValueError(f"--weights: means nothing to {name}, whose networks are known; it is for rtmpose")
+    refuse(given, f"means nothing to {name}, whose networks are known; it is for rtmpose", "weights")
     if name == "movenet":
         return movenet(reader(params_of(*(yield from _movenet()))), people=given.people)
     size = "full" if name == _PAIR else name.removeprefix("blazepose-")
     if weights.cached(size) is None:
-        weights.check_runtime()
+        weights.runtime()
         yield f"fetches the networks of BlazePose once, 41 MB from {weights.registry()}"
         weights.fetch()
     networks = weights.cached(size)

@@ -72,8 +72,8 @@ class Views(NamedTuple):
 def fit(options: Fit, _: str) -> Generator[str, None, Outcome]:
     """Read and fit: each row for itself, or with --as-clip each person as one moving body."""
     output, as_clip = options.output, options.as_clip
-    if options.smooth is not None and not as_clip:
-        raise ValueError("--smooth: is for --as-clip")
+    if not as_clip:
+        refuse(options, "is for --as-clip", "smooth")
     exports.check(output.exports)
     fitting, body = bodies.load_fitting(options.prior, output, "fit"), models.load_body(output.exports.body)
     detections.check_calibration(options.input, options.keypoints, options.cameras)

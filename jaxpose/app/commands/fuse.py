@@ -13,6 +13,7 @@ from jaxpose.app.commands.blocks import Spent
 from jaxpose.app.commands.options import Fuse
 from jaxpose.app.commands.pictures import Picture
 from jaxpose.app.commands.report import Outcome
+from jaxpose.app.commands.values import refuse
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.body_joints import joint_set_of
 from jaxpose.geometry.joint_sets import convert_joints
@@ -31,7 +32,7 @@ def fuse(options: Fuse, _: str) -> Generator[str, None, Outcome]:
     """Read and fuse."""
     paths, output, num_hypotheses = options.input, options.output, options.num_hypotheses
     exports.check(output.exports, num_hypotheses, mesh=exports.NO_MESH)
-    model = models.load_model(output, command="fuse", needs=("joints", "score"), no_prior=True)
+    model = models.load_model(output, command="fuse", needs=("joints", "score"))
     detections.check_calibration(paths, options.file, options.cameras)
     files = yield from clips.keypoints_of_all(paths, options.video, output.out)
     views_px, read = read_seen(files, model, options)
@@ -96,8 +97,8 @@ def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[Mul
     if options.file.calibration is not None:
         part, read = detections.read_calibrated(paths, options, options.file, options.min_confidence)
         parts.append(_in_joints(part, model))
-    elif len(paths) > 1 and options.cameras is not None:
-        raise ValueError(f"--cameras: is for one file of several cameras, got {len(paths)} files")
+    elif len(paths) > 1:
+        refuse(options, f"is for one file of several cameras, got {len(paths)} files", "cameras")
     for path in paths if options.file.calibration is None else ():
         if not detections.holds_cameras(path):
             needed = "keypoints [F, C, K, 2 or 3], K, R and t"

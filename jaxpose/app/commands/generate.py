@@ -88,7 +88,7 @@ def interpolate(options: Interpolate, _: str) -> Generator[str, None, Outcome]:
     """Read two poses and draw the path between them."""
     output, num, paths = options.output, options.num, (options.first, options.second)
     exports.check(output.exports)
-    model = models.load_prior(output, "interpolate")
+    model = models.load_model(output, models.DEFAULT_PRIOR, command="interpolate", needs=("rotations",))
     body = models.load_body(options.output.exports.body)
     frames = (options.frame_a, options.frame_b)
     ends = []

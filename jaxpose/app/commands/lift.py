@@ -20,6 +20,7 @@ from jaxpose.app.commands.detections import Detections
 from jaxpose.app.commands.options import Lift
 from jaxpose.app.commands.pictures import Picture
 from jaxpose.app.commands.report import Outcome
+from jaxpose.app.commands.values import refuse
 from jaxpose.base import Array, Camera, Hypotheses, Key
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import aggregate
@@ -66,7 +67,7 @@ def lift(options: Lift, name: str) -> Generator[str, None, Outcome]:
     """Read and lift; lines and the summary name what was assumed of the camera and of scale."""
     output = options.output
     exports.check(output.exports, options.num_hypotheses, mesh=exports.NO_MESH)
-    model = models.load_model(output, command="lift", no_prior=True)
+    model = models.load_model(output, command="lift")
     worlds.check(options.world)
     _check(model, options)
     detections.check_calibration([options.input], options.keypoints)
@@ -93,6 +94,8 @@ def _by_recipe_alone(model: Model) -> bool:
 
 
 def _check(model: Model, options: Lift) -> None:
+    if models.is_prior(model):
+        require(model, "--model: `jaxpose lift` (not `jaxpose fit`, which takes keypoints and a prior)", "joints")
     likelihood = options.aggregate == "likelihood"
     flags = {"components": options.components is not None, "depth": options.depth is not None}
     gravity_alone = options.world.axes == "camera" and options.world.gravity is not None
@@ -162,11 +165,8 @@ def _mixture(model: Model, data: Detections, options: Lift) -> Generator[str, No
 
 def _by_recipe(model: Model, data: Detections, options: Lift) -> Generator[str, None, tuple[Drawn, Spent]]:
     """Lift by DiffPose's own recipe. ValueError for a flag or input that the model cannot take."""
-    name, sampling = model.spec.name, options.sampling
-    given = {"steps": sampling.steps, "path": sampling.path, "sampler": sampling.sampler != "posterior"}
-    flag = next((flag for flag, value in given.items() if value), None)
-    if flag:
-        raise ValueError(f"--{flag}: means nothing to {name!r}, DiffPose's own checkpoint with its own few steps")
+    name = model.spec.name
+    refuse(options.sampling, f"means nothing to {name!r}, DiffPose's own checkpoint with its own few steps")
     hidden = np.argwhere(data.confidence == 0)
     if len(hidden):
         row, joint = hidden[0]

@@ -193,8 +193,7 @@ def _files(folder: Path, idle: float) -> Iterator[tuple[int, Source]]:
 def _of_pictures(options: Live) -> Iterator[Seen]:
     """Frames of a camera or video in which people are found, numbered by their times in 1/30 s; one for each number."""
     given = options.video
-    if options.fps is not None:
-        raise ValueError(f"--fps: {options.input} holds pictures, which have their times")
+    refuse(options, f"{options.input} holds pictures, which have their times", "fps")
     clip = Clip(options.input, given.every, given.begin, float("inf") if given.end is None else given.end)
     check(clip)
     # stdout has JSON alone

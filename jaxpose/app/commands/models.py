@@ -32,26 +32,18 @@ def rotation_moments() -> tuple[np.ndarray, np.ndarray]:
 
 
 def load_model(
-    chosen: Chosen,
-    default: str = DEFAULT_MODEL,
-    *,
-    command: str = "",
-    needs: tuple[str, ...] = (),
-    no_prior: bool = False,
+    chosen: Chosen, default: str = DEFAULT_MODEL, *, command: str = "", needs: tuple[str, ...] = ()
 ) -> Model:
     """The model that --model names, or the default, with weights of --dtype; its products are of --precision.
 
-    needs: what the command asks of it. no_prior: ValueError where it is a prior over joint rotations.
+    needs: what `command` asks of it; ValueError where it has not.
     """
     if chosen.precision != "default":
         jax.config.update("jax_default_matmul_precision", chosen.precision)
     model = bundled(default) if chosen.model in (None, default) else load(chosen.model)
-    if no_prior and is_prior(model):
-        raise ValueError(
-            f"--model: {model.spec.name!r} is a prior over joint rotations; `jaxpose {command}` needs a model of joint "
-            f"positions, such as {DEFAULT_MODEL!r} (`jaxpose fit` takes 2D keypoints and such a prior)"
-        )
-    return require(model if chosen.dtype == "float32" else model.astype(chosen.dtype), command, *needs)
+    return require(
+        model if chosen.dtype == "float32" else model.astype(chosen.dtype), f"--model: `jaxpose {command}`", *needs
+    )
 
 
 def is_prior(model: Model) -> bool:
@@ -81,17 +73,6 @@ def refuse_of_others(command: str, options: Any, model: Model) -> None:
             refuse(value, why)
         else:
             refuse(getattr(options, group) if group else options, why, field)
-
-
-def load_prior(chosen: Chosen, command: str) -> Model:
-    """The prior that --model names, or the bundled one; ValueError where it is no prior over rotations."""
-    model = load_model(chosen, DEFAULT_PRIOR)
-    if not is_prior(model):
-        raise ValueError(
-            f"--model: {model.spec.name!r} is a model of joint positions; "
-            f"`jaxpose {command}` needs a prior over joint rotations, such as {DEFAULT_PRIOR!r}"
-        )
-    return model
 
 
 def load_body(path: Path | None) -> Body:

@@ -12,7 +12,7 @@ from typing import Any
 from jaxpose.app import export as exporting
 from jaxpose.app.commands import file_options as kinds
 from jaxpose.app.commands import memory
-from jaxpose.app.commands.values import refuse_for
+from jaxpose.app.commands.values import refuse, refuse_for
 from jaxpose.app.to_onnx import few_steps
 from jaxpose.datasets.amass import prepare_amass
 from jaxpose.geometry.skeleton import get_skeleton
@@ -45,8 +45,7 @@ def export(options: kinds.Export) -> Iterator[str]:
 
 
 def _export_jax(options: kinds.Export) -> Iterator[str]:
-    if options.skeleton is not None:
-        raise ValueError("--skeleton: means nothing to --format jax, whose keypoints are in the model's joint set")
+    refuse(options, "means nothing to --format jax, whose keypoints are in the model's joint set", "skeleton")
     model, sampler = load(options.model or DEFAULT_MODEL), sampler_of(options.sampler, options.steps)
     where: dict[str, Any] = {"batch": options.batch, "platforms": options.platforms}
     program = exporting.export_task(model, options.task, num=options.num_hypotheses or 200, sampler=sampler, **where)
@@ -62,9 +61,8 @@ def _export_jax(options: kinds.Export) -> Iterator[str]:
 def _export_onnx(options: kinds.Export) -> Iterator[str]:
     if options.task != "lift":
         raise ValueError(f"--task: --format onnx writes lift alone, got {options.task!r}")
-    for name, usual in (("platforms", None), ("steps", None), ("sampler", "posterior")):
-        if getattr(options, name) != usual:
-            raise ValueError(f"--{name}: means nothing to --format onnx; few-step models have their own sampler")
+    why = "means nothing to --format onnx; few-step models have their own sampler"
+    refuse(options, why, "platforms", "steps", "sampler")
     model, skeleton = load(options.model or DEFAULT_MODEL), options.skeleton and get_skeleton(options.skeleton)
     num, batch = options.num_hypotheses or few_steps.HYPOTHESES, options.batch or 1
     memory.check("--hypotheses", num * batch, num * batch)  # it is run, to be compared
@@ -96,10 +94,9 @@ def body(options: kinds.PrepareBody) -> Iterator[str]:
 def amass(options: kinds.PrepareAmass) -> Iterator[str]:
     """Convert the subsets of one split; exit code 1 where a file was left out."""
     given: dict[str, Any] = {"subsets": options.subsets, "seed": options.seed, "published": options.published_selection}
-    if options.fps is not None:
-        if options.published_selection:
-            raise ValueError("--fps: means nothing to --published-selection, which draws frames at any rate")
-        given["fps"] = options.fps
+    if options.published_selection:
+        refuse(options, "means nothing to --published-selection, which draws frames at any rate", "fps")
+    given |= {} if options.fps is None else {"fps": options.fps}
     left_out = yield from prepare_amass(options.root, options.split, options.out, **given)
     if left_out:
         yield f"{left_out} files were left out"

@@ -314,8 +314,8 @@ class Axes:
 def refuse_for(options: Any, meaning: dict[str, tuple[str, ...]], suffixes: set[str]) -> None:
     """ValueError naming the first option given that means nothing to any file; meaning: suffixes of files by option."""
     for name, legal in meaning.items():
-        if getattr(options, name) is not None and not suffixes & set(legal):
-            raise ValueError(f"--{name.replace('_', '-')}: means nothing to these files; it is for {', '.join(legal)}")
+        if not suffixes & set(legal):
+            refuse(options, f"means nothing to these files; it is for {', '.join(legal)}", name)
 
 
 def refuse(group: Any, why: str, *names: str) -> None:

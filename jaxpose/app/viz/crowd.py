@@ -59,8 +59,11 @@ def places(crowd: Crowd, root: ArrayLike | None) -> np.ndarray:
     return known if np.isfinite(known).all() else apart
 
 
-def gathered(scene: sc.Scene, crowd: Crowd, place: np.ndarray) -> sc.Scene:
-    """A scene with a row for each row of the crowd as one with a row for each frame, people moved to place [N, 3]."""
+def gathered(scene: sc.Scene, crowd: Crowd, place: np.ndarray, place_px: np.ndarray | None = None) -> sc.Scene:
+    """A scene with a row for each row of the crowd as one with a row for each frame.
+
+    People are moved by place [N, 3] metres, their 2D input by place_px [N, 2] pixels.
+    """
     num = len(place)
 
     def gather(array: np.ndarray, move: np.ndarray | None = None, fill: float = np.nan) -> np.ndarray:
@@ -74,7 +77,7 @@ def gathered(scene: sc.Scene, crowd: Crowd, place: np.ndarray) -> sc.Scene:
         if bones is not None:  # the first of which may be of all
             bones = gather(np.broadcast_to(bones, (len(given.poses), *bones.shape[1:])), fill=0)
         strength = None if given.strength is None else gather(given.strength, fill=0)
-        move = place if given.poses.shape[-1] == 3 else None
+        move = place if given.poses.shape[-1] == 3 else place_px
         return given._replace(poses=gather(given.poses, move), bones=bones, strength=strength)
 
     return scene._replace(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxpose.app.viz import crowd as cr
 from jaxpose.app.viz import scene as sc
 from jaxpose.geometry.skeleton import Skeleton
 
@@ -73,11 +74,15 @@ def make_grid(argument: str, states: ArrayLike, skeleton: Skeleton, **options: A
     reference = _reference(people, sc.finite_mean(poses[-1])[people.rows])
     places = _places(reference, given.per_line, _NAMED_LINES if any(people.labels) else _LINES, bool(people.flat))
     tiled = len(places) > 1 and bool(people.flat)
-    flat = tuple(layer._replace(dot=layer.dot * _TILE_DOTS) for layer in people.flat) if tiled else people.flat
     tiles = _tiles(people.flat, places) if tiled else np.zeros((len(places), 2), np.float32)
-    scene = people._replace(
-        layers=_side_by_side(people, people.layers, poses[rows], put(reference, places)),
-        flat=_side_by_side(people, flat, None if pixels is None else pixels[rows], tiles),
+    if tiled:
+        people = people._replace(flat=tuple(layer._replace(dot=layer.dot * _TILE_DOTS) for layer in people.flat))
+    moves, num = put(reference, places), len(places)
+    scene = cr.gathered(people, cr.make_crowd(num, np.zeros(num, int), np.arange(num)), moves, tiles)
+    shown = (rows[:, None, None], people.shown[:, None], people.rows)
+    scene = scene._replace(
+        layers=_with_states(scene.layers, poses[shown], moves),
+        flat=scene.flat if pixels is None else _with_states(scene.flat, pixels[shown], tiles),
         **{"rows": rows, "labels": ("",) * len(rows), "counts": (people.counts[0], num_states)},
     )
     return Grid(scene, places, people.labels, num_people)
@@ -147,24 +152,8 @@ def _tiles(flat: tuple[sc.Layer, ...], places: np.ndarray) -> np.ndarray:
     return np.stack([columns, lines], -1) * _ROOM * needed.max(0) - middle
 
 
-def _side_by_side(
-    people: sc.Scene, layers: tuple[sc.Layer, ...], states: np.ndarray | None, offsets: np.ndarray
-) -> tuple[sc.Layer, ...]:
-    """Layers [L, n, J, D] with people moved by offsets [n, D]; the hypotheses with their states [F, H, N, J, D]."""
-
-    def flatten(array: np.ndarray) -> np.ndarray:
-        return array.reshape(-1, *array.shape[2:])
-
-    moved = []
-    for layer in layers:
-        poses = layer.poses[None]
-        if states is not None and layer.group == sc.HYPOTHESES:
-            poses = states[:, people.shown][:, :, people.rows]
-        poses = np.moveaxis(poses + offsets[:, None], 0, 2)  # [L, n, F, J, D]
-        bones, strength = layer.bones, layer.strength
-        if bones is not None:
-            bones = flatten(np.broadcast_to(bones, (*poses.shape[:2], bones.shape[-1]))[:, :, None])
-        if strength is not None:
-            strength = flatten(strength[:, :, None])
-        moved.append(layer._replace(poses=flatten(poses), bones=bones, strength=strength))
-    return tuple(moved)
+def _with_states(layers: tuple[sc.Layer, ...], states: np.ndarray, offsets: np.ndarray) -> tuple[sc.Layer, ...]:
+    """Layers [h n, 1, J, D], the hypotheses with their states [F, h, n, J, D] moved by offsets [n, D]."""
+    poses = np.moveaxis(states + offsets[:, None], 0, 2)
+    poses = poses.reshape(-1, *poses.shape[2:])
+    return tuple(layer._replace(poses=poses) if layer.group == sc.HYPOTHESES else layer for layer in layers)

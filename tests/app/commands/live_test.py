@@ -144,7 +144,7 @@ def test_an_input_that_grows_whose_newest_part_is_still_written(live, tmp_path, 
         ([line(person(0, 1)[0], frame=1.5)], (), "stdin, line 1: frame 1.5; needed a whole number"),
         ([line()], (), "-: nobody was seen"),
         ([line(person(0, 1)[0])], ("--latency", "7"), "--latency: needed 0 to 6 frames with 'tinymotion', got 7"),
-        ([line(person(0, 1)[0])], ("--model", "pose17"), "live needs a model of motions or a DiffPose model"),
+        ([line(person(0, 1)[0])], ("--model", "pose17"), "live` needs a model of motions or a DiffPose model"),
         ([line(person(0, 1)[0])], ("--every", "2"), "--every: means nothing to -, which holds no frames"),
     ],
 )

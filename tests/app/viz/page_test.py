@@ -10,7 +10,7 @@ import pytest
 from drawn import H, J, N, Read, random_pose_set
 from shared import refuses
 
-from jaxpose.app.viz import contact_sheet, mesh_page, motion_page, path_page
+from jaxpose.app.viz import Skin, contact_sheet, mesh_page, motion_page, path_page
 from jaxpose.geometry.skeleton import H36M_17
 
 BAD = "</script><script>alert(1)</script><img src=x onerror=alert(2)>@ARRAYS@<!--\udcff\n"
@@ -23,13 +23,13 @@ def write_motion(path, samples, skeleton, **options):
 def _pages(tmp_path):
     """A page of each kind, whose texts are hostile."""
     samples, keypoints, confidence, truth = random_pose_set()
-    mesh = np.random.default_rng(0).normal(size=(2, 3, J, 3)).astype(np.float32)
-    faces = np.array([[0, 1, 2], [2, 3, 4]])
+    still = np.tile(np.eye(3, 4), (3, 1, 1, 1))
+    skins, faces = [Skin(truth[0], np.ones((J, 1)), still, truth[0, :1])] * 2, np.array([[0, 1, 2], [2, 3, 4]])
     said = {"title": BAD, "note": BAD}
     flat = {"keypoints": keypoints, "confidence": confidence}
     yield motion_page(samples, H36M_17, labels=[BAD] * N, truth=truth, mean_name=BAD, fps=25, **flat, **said)
     yield path_page(samples[None].repeat(3, 0), H36M_17, labels=[BAD] * N, per_line=2, **flat, **said)
-    yield mesh_page(mesh, faces, names=[BAD, "b"], labels=[BAD] * 3, observed=mesh[0], **said)
+    yield mesh_page(skins, faces, names=[BAD, "b"], labels=[BAD] * 3, observed=truth[:3], **said)
 
 
 def test_pages_ask_no_network_and_hold_hostile_text_as_text(tmp_path):
@@ -96,6 +96,6 @@ def test_a_missing_folder_is_named_and_a_failed_write_leaves_nothing(tmp_path, d
 
 def test_without_the_extra_the_error_says_what_to_install_and_pages_need_none(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"pip install jaxpose\[viz\]"):
+    with pytest.raises(ImportError, match=r"pip install \"jaxpose\[viz\]\""):
         contact_sheet(tmp_path / "x", GOOD, H36M_17)
     assert write_motion(tmp_path / "x", GOOD, H36M_17).stat().st_size > 10_000
