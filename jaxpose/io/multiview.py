@@ -36,11 +36,12 @@ _FARTHEST = 1e6  # pixels from the corner of an image
 
 
 class MultiView(NamedTuple):
-    """F frames of one person in C cameras.
+    """F frames of one person in C cameras, or rows of several people.
 
     xy: [F, C, K, 2] float32 pixels and confidence: [F, C, K] float32 in [0, 1], both 0 where not seen.
     camera: axes [C, ...], of the names `cameras` [C]; the file has `num_cameras`. points: name of the set of body
     points (geometry/body_joints.py) that the K are. frame: [F] int. up: axis of the world that points up. fps: or None.
+    person: [F] int. seconds: [F] of a source whose frames have times, or None.
     """
 
     xy: np.ndarray
@@ -52,6 +53,13 @@ class MultiView(NamedTuple):
     frame: np.ndarray
     up: str
     fps: float | None
+    person: np.ndarray
+    seconds: np.ndarray | None = None
+
+    def taken(self, rows: np.ndarray) -> "MultiView":
+        """The rows of a mask or index."""
+        fields = {name: getattr(self, name)[rows] for name in ("xy", "confidence", "frame", "person")}
+        return self._replace(**fields)
 
 
 def holds_multiview(source: Source) -> bool:
@@ -100,6 +108,7 @@ def read_multiview(
         frame=np.arange(num) if frame is None else frame,
         up=check_up(up or str(z.get("up", "z")), f"{source}: up (--up)"),
         fps=read_fps(source, z),
+        person=np.zeros(num, np.int64),
     )
 
 
@@ -216,7 +225,7 @@ def _one_view(path: Path, kp: Keypoints, camera: Camera, min_confidence: float) 
     moved = convert_joints(jnp.asarray(kp.xy), jnp.asarray(confidence), kp.skeleton, joint_set_of(points))
     xy, confidence = (np.asarray(x)[:, None] for x in jax.device_get(moved))
     placed = stacked([resized(camera, kp.image_size, str(path))])
-    return MultiView(xy, confidence, placed, ("",), 1, points, kp.frame, "z", kp.fps)
+    return MultiView(xy, confidence, placed, ("",), 1, points, kp.frame, "z", kp.fps, 0 * kp.frame)
 
 
 def merged(parts: Sequence[MultiView]) -> MultiView:
@@ -239,7 +248,9 @@ def merged(parts: Sequence[MultiView]) -> MultiView:
         cameras = [s if c.distortion is None else c for c, s in zip(cameras, straight, strict=True)]
     joined = jax.tree.map(lambda *x: jnp.concatenate(x), *cameras)
     names = tuple(name for part in parts for name in part.cameras)
-    return parts[0]._replace(xy=xy, confidence=confidence, camera=joined, cameras=names, frame=frames)
+    return parts[0]._replace(
+        xy=xy, confidence=confidence, camera=joined, cameras=names, frame=frames, person=0 * frames
+    )
 
 
 def _matched(known: Calibration, paths: Sequence[Path]) -> list[str]:

@@ -8,7 +8,7 @@ as `jaxpose lift` reads them; files of several are those of `io/multiview.py`.
 import functools
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,7 @@ from jaxpose.geometry.camera import extent_px
 from jaxpose.geometry.skeleton import SKELETONS
 from jaxpose.geometry.windows import rows_of_people
 from jaxpose.io.arrays import load_arrays
+from jaxpose.io.multiview import MultiView
 from jaxpose.io.poses3d import LEAST_POINTS, check_enough, read_body_points
 from jaxpose.tasks.blocks import Block, even
 
@@ -40,32 +41,6 @@ _ONE_CAMERA = ("camera", "fov", "camera_name", "format")
 _SHARE = 0.01  # of a person's larger extent in the image: about a detector's error (examples/detectors.py, DETECTOR)
 _MEMORY = 8.0  # that a fitted pose takes, of a drawn one: 12 kB a pose, of 8,000 at once (see memory.py)
 _START = {"body_pose": 63, "global_orient": 3, "transl": 3, "betas": 1}  # of --start: least numbers in a row
-
-
-class Views(NamedTuple):
-    """R rows seen by C cameras.
-
-    xy [R, C, K, 2] px, confidence [R, C, K]; cameras: with R items or one; points: the set of the K; frame, person [R];
-    up: the world's vertical; lines: lines of what was read and assumed; noise_px [R], once it is settled. seconds: [R]
-    of a source whose frames have times.
-    """
-
-    xy: np.ndarray
-    confidence: np.ndarray
-    cameras: Camera
-    points: str
-    frame: np.ndarray
-    person: np.ndarray
-    up: str
-    fps: float | None
-    lines: tuple[str, ...]
-    noise_px: np.ndarray = np.zeros(0)
-    seconds: np.ndarray | None = None
-
-    def of(self, rows: np.ndarray) -> Camera:
-        """The cameras of some rows."""
-        of_rows = [None if x is None else x[rows] if len(x) > 1 else x for x in self.cameras]
-        return Camera(*of_rows)  # type: ignore[arg-type]  # None is what is not known
 
 
 @report.command("fit", "{}_fitted")
@@ -78,29 +53,32 @@ def fit(options: Fit, _: str) -> Generator[str, None, Outcome]:
     fitting, body = bodies.load_fitting(options.prior, output, "fit"), models.load_body(output.exports.body)
     detections.check_calibration(options.input, options.keypoints, options.cameras)
     files = yield from clips.keypoints_of_all(options.input, options.video, output.out)
-    views = _read_views(files, body, options)
-    num = len(views.xy)
+    views, lines = _read(files, body, options)
+    num, noise_px = len(views.xy), options.noise_px or _noise_px(views.xy, views.confidence)
+    noise_px = np.broadcast_to(noise_px, num).astype(np.float32)
+    how = f"noise taken as {np.median(noise_px):.1f} px" + ("" if options.noise_px else ", 1 % of each person's size")
+    lines = [*lines, how]
     start = None if options.start is None else _read_start(options.start, num, body)
-    yield from views.lines
+    yield from lines
     settings = bodies.with_method(FitSettings(), options.method, options.prior)
     groups = (yield from _clips(views)) if as_clip else list(even(num, doubling=True))
     if as_clip:
         smooth = (_SMOOTH if options.smooth is None else options.smooth) * ((views.fps or _RATE) / _RATE) ** 3
         settings = settings._replace(weights=settings.weights._replace(smooth=smooth))
-    work = _worker(body, views, fitting, settings, start, as_clip=as_clip)
+    work = _worker(body, views, noise_px, fitting, settings, start, as_clip=as_clip)
     rows, spent = yield from blocks.gather(work, groups, num, seed=output.seed, what="fitted")
     error, per_frame = rows["error_px"], np.nanmean(rows["error_px"], 1)
     median, worst = np.median(per_frame).item(), per_frame.max().item()
     yield f"keypoints met within {median:.1f} px in the median of frames, at worst {worst:.1f} px"
     arrays = {
-        **{"error_px": per_frame, "error_px_camera": error, "noise_px": views.noise_px},
+        **{"error_px": per_frame, "error_px_camera": error, "noise_px": noise_px},
         **{key: rows[key] for key in ("covariance", "radius_90", "root_radius_90")},
         **{"keypoints2d": views.xy, "confidence2d": views.confidence, "frame": views.frame},
         **{"person": views.person, "fps": views.fps, "seconds": views.seconds},
     }
     first_pose = options.start and str(options.start)
     summary = {
-        **{"prior": options.prior, "as_clip": as_clip, "read": views.lines, "start": first_pose},
+        **{"prior": options.prior, "as_clip": as_clip, "read": lines, "start": first_pose},
         "error_px": {"median": round(median, 2), "max": round(worst, 2)},
         "error_px_camera": report.rounded(np.nanmean(error, 0), 2),
     }
@@ -111,7 +89,8 @@ def fit(options: Fit, _: str) -> Generator[str, None, Outcome]:
 
 def _worker(
     body: Body,
-    views: Views,
+    views: MultiView,
+    noise_px: np.ndarray,
     fitting: bodies.Fitting,
     settings: Settings,
     start: BodyParameters | None,
@@ -122,14 +101,14 @@ def _worker(
 
     def work(key: Key, block: Block, _: bool) -> dict[str, Array]:
         rows = block.rows
-        xy, confidence, noise = views.xy[rows], views.confidence[rows], views.noise_px[rows]
+        xy, confidence, noise = views.xy[rows], views.confidence[rows], noise_px[rows]
         given: dict[str, Any] = {"start": None if start is None else _of(start, rows, as_clip=as_clip), "up": views.up}
         if as_clip:  # one item of many frames, cameras of the first
             xy, confidence, noise = np.moveaxis(xy, 0, 1)[None], np.moveaxis(confidence, 0, 1)[None], noise.mean()[None]
             rows = rows[:1]
         else:
             xy, confidence = xy[:, :, None], confidence[:, :, None]
-        given_points = (jnp.asarray(xy), jnp.asarray(confidence), views.of(rows))
+        given_points = (jnp.asarray(xy), jnp.asarray(confidence), _camera_of(views, rows))
         given |= {"noise_px": jnp.asarray(noise), "start_pose": fitting.start_pose, "settings": settings}
         fitted = fit_keypoints(key, body, *given_points, views.points, fitting.prior, **given)
         best, term = (
@@ -145,10 +124,13 @@ def _worker(
     return work
 
 
-def _read_views(paths: tuple[Path, ...], body: Body, options: Fit) -> Views:
-    """The rows of a file, or of a file for each camera; ValueError names a row of which no camera sees three points."""
+def _read(paths: tuple[Path, ...], body: Body, options: Fit) -> tuple[MultiView, list[str]]:
+    """The rows of a file, or of a file for each camera, with cameras [R or 1, C]; lines of what was read and assumed.
+
+    ValueError names a row of which no camera sees three points.
+    """
     path, of_cameras = paths[0], len(paths) > 1 or detections.holds_cameras(paths[0])
-    views = _of_cameras(paths, options) if of_cameras else _of_one_camera(path, options)
+    views, lines = _of_cameras(paths, options) if of_cameras else _of_one_camera(path, options)
     if not len(views.xy):
         raise ValueError(f"{path}: no frame in it; needed at least one")
     confidence = views.confidence * known_points(body, views.points)
@@ -159,42 +141,43 @@ def _read_views(paths: tuple[Path, ...], body: Body, options: Fit) -> Views:
             f"{path}: frame {views.frame[few[0]]}, person {views.person[few[0]]}: {count[few[0]]} points that the body "
             f"has, in any camera; needed {LEAST_POINTS} or more"
         )
-    noise = np.broadcast_to(options.noise_px or _noise_px(views.xy, confidence), len(confidence))
-    how = f"noise taken as {np.median(noise):.1f} px" + ("" if options.noise_px else ", 1 % of each person's size")
-    return views._replace(confidence=confidence, noise_px=noise.astype(np.float32), lines=(*views.lines, how))
+    return views._replace(confidence=confidence), lines
 
 
-def _of_cameras(paths: tuple[Path, ...], options: Fit) -> Views:
+def _of_cameras(paths: tuple[Path, ...], options: Fit) -> tuple[MultiView, list[str]]:
     given = options.keypoints
     if len(paths) > 1:
         if given.calibration is None:
             raise ValueError(f"{len(paths)} files: needed --calibration with a camera for each")
         refuse(given, "is for keypoints of one camera", *_ONE_CAMERA)
-        data, lines = detections.read_calibrated(paths, options, given, given.min_confidence)
+        views, lines = detections.read_calibrated(paths, options, given, given.min_confidence)
     else:
         refuse(given, f"{paths[0]} has its own calibrated cameras (--cameras chooses)", *_ONE_CAMERA)
-        data, lines = detections.read_cameras(paths[0], options, given.min_confidence)
-    cameras, people = jax.tree.map(lambda x: x[None], data.camera), np.zeros(len(data.xy), np.int64)
-    return Views(data.xy, data.confidence, cameras, data.points, data.frame, people, data.up, data.fps, tuple(lines))
+        views, lines = detections.read_cameras(paths[0], options, given.min_confidence)
+    return views._replace(camera=jax.tree.map(lambda x: x[None], views.camera)), lines
 
 
-def _of_one_camera(path: Path, options: Fit) -> Views:
+def _of_one_camera(path: Path, options: Fit) -> tuple[MultiView, list[str]]:
     refuse(options, f"is for a file of several calibrated cameras, and {path} is none", "cameras", "up")
     skeleton = detections.joint_set(options.skeleton)
     if skeleton is not None and skeleton.name not in SKELETONS:
         raise ValueError(
             f"--points: {skeleton.name} is not read from files of one camera; must be one of {', '.join(SKELETONS)}"
         )
-
     given = (options.keypoints, None if skeleton is None else skeleton.name)
     span = clips.span_of(options.input, options.video)
     taken: dict[str, Any] = {"fps": options.fps, "span": span}
     data = detections.read_detections(path, lambda of: joint_set_of(point_set_of(of)), *given, **taken)
-    source = data.source
-    name, cameras = point_set_of(source.skeleton), one_camera(jnp.asarray(data.intrinsics, jnp.float32))
-    lines = (*detections.describe(path, data), f"{source.skeleton.name} as {name}")
-    points = (data.xy[:, None], data.confidence[:, None], cameras, name, source.frame, source.person)
-    return Views(*points, "-y", source.fps, lines, seconds=source.seconds)
+    source, camera = data.source, one_camera(jnp.asarray(data.intrinsics, jnp.float32))
+    name = point_set_of(source.skeleton)
+    rows = (name, source.frame, "-y", source.fps, source.person, source.seconds)
+    views = MultiView(data.xy[:, None], data.confidence[:, None], camera, ("",), 1, *rows)
+    return views, [*detections.describe(path, data), f"{source.skeleton.name} as {name}"]
+
+
+def _camera_of(views: MultiView, rows: np.ndarray) -> Camera:
+    """The cameras of some rows."""
+    return jax.tree.map(lambda x: x[rows] if len(x) > 1 else x, views.camera)
 
 
 def _noise_px(xy: np.ndarray, confidence: np.ndarray) -> np.ndarray:
@@ -204,11 +187,12 @@ def _noise_px(xy: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     return np.maximum(_SHARE * extent.sum(1) / np.maximum(enough.sum(1), 1), 0.5)
 
 
-def _clips(views: Views) -> Generator[str, None, list[Block]]:
+def _clips(views: MultiView) -> Generator[str, None, list[Block]]:
     """Each person's rows, in the order of their frames, as a block; yields lines about frames that are missing."""
     parts = []
     for place, (person, rows) in enumerate(rows_of_people(views.person, views.frame)):
-        if (np.asarray(views.of(rows).intrinsics) != np.asarray(views.of(rows[:1]).intrinsics)).any():
+        intrinsics = np.asarray(_camera_of(views, rows).intrinsics)
+        if (intrinsics != intrinsics[:1]).any():
             raise ValueError(f"--as-clip: the camera of person {person} changes from frame to frame")
         if len(np.unique(np.diff(views.frame[rows]))) > 1:
             yield f"person {person} is not in every frame: those that are there are taken as following each other"

@@ -79,7 +79,7 @@ def _outcome(model: Model, spent: Spent, data: MultiView, views: Views, drawn: D
     }
     arrays = {
         **{**drawn, **data.camera._asdict(), "keypoints": data.xy, "confidence": data.confidence},
-        **{"noise_px": views.noise_px, "frame": data.frame, "person": np.zeros(num, np.int64), "fps": data.fps},
+        **{"noise_px": views.noise_px, "frame": data.frame, "person": data.person, "fps": data.fps},
         **report.axes(skeleton.joints, data.up, tag),
     }
     note = f"{data.xy.shape[1]} cameras, metres from their calibration; keypoints of the first"
@@ -117,8 +117,7 @@ def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[Mul
         )
     if not enough.all():
         read.append(f"left out {(~enough).sum()} frames with fewer than {_LEAST} joints in every camera")
-    whole = whole._replace(**{name: getattr(whole, name)[enough] for name in ("xy", "confidence", "frame")})
-    return whole, read
+    return whole.taken(enough), read
 
 
 def _in_joints(part: MultiView, model: Model) -> MultiView:

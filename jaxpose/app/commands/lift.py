@@ -56,9 +56,6 @@ _POSE_NAMES = {
     "pose_mode": "mode of whole poses",
     "mean": "mean of the hypotheses",
 }
-# flag -> what it needs of the model
-_FOR = {"components": ("context",), "depth": ("context",), "aggregate likelihood": ("joints", "score")}
-_FOR |= {"gravity without --axes world": ("vertical",)}
 FRAME_TAG = "camera axes: x right, y down, z forward; metres relative to the root joint"
 
 
@@ -94,14 +91,18 @@ def _by_recipe_alone(model: Model) -> bool:
 
 
 def _check(model: Model, options: Lift) -> None:
-    if models.is_prior(model):
-        require(model, "--model: `jaxpose lift` (not `jaxpose fit`, which takes keypoints and a prior)", "joints")
     likelihood = options.aggregate == "likelihood"
-    flags = {"components": options.components is not None, "depth": options.depth is not None}
     gravity_alone = options.world.axes == "camera" and options.world.gravity is not None
-    flags |= {"aggregate likelihood": likelihood, "gravity without --axes world": gravity_alone}
-    for flag in [flag for flag, given in flags.items() if given]:
-        require(model, f"--{flag}", *_FOR[flag])
+    asked: dict[str, tuple[Any, ...]] = {  # whether each is, and what it needs of the model
+        "model (priors are for `jaxpose fit`)": (models.is_prior(model), "joints"),
+        "components": (options.components is not None, "context"),
+        "depth": (options.depth is not None, "context"),
+        "aggregate likelihood": (likelihood, "joints", "score"),
+        "gravity without --axes world": (gravity_alone, "vertical"),
+    }
+    for flag, (given, *needed) in asked.items():
+        if given:
+            require(model, f"--{flag}", *needed)
     if options.smooth and (model.spec.network.window is not None or _by_recipe_alone(model)):
         raise ValueError(f"--smooth: is for the hypotheses of single frames, which {model.spec.name!r} does not draw")
     if likelihood and options.height:
@@ -237,14 +238,9 @@ def one_pose(model: Model, data: Detections, lifted: Drawn, how: str, seed: int)
     """
     key = jax.random.fold_in(jax.random.key(seed), _PROBES)
     judge = scored(model) if how == "likelihood" else model  # here, as a program that is kept must not hold its weights
-
-    def work(_: Key, block: Block, __: bool) -> dict[str, Array]:
-        samples, root = lifted["samples"][:, block.rows], lifted["root"][:, block.rows]
-        xy, confidence, camera = data.seen.observed(block.rows)
-        return _aggregate(key, judge, samples, root, xy, confidence, camera.intrinsics, how=how)
-
-    drawn: Drawn = result_of(blocks.gather(work, even(len(data.xy)), len(data.xy)))[0]
-    return drawn
+    poses, (xy, confidence, camera) = (lifted["samples"], lifted["root"]), data.seen.observed(np.arange(len(data.xy)))
+    aggregated = _aggregate(key, judge, *poses, xy, confidence, camera.intrinsics, how=how)
+    return {name: np.asarray(value) for name, value in aggregated.items()}
 
 
 @functools.partial(jax.jit, static_argnames="how")

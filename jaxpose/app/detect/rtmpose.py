@@ -47,7 +47,9 @@ def rtmpose(path: Path, find: Find | None, *, people: int | None = None) -> Dete
     name = f"{path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}, people {people or 'all'}"
     name += "" if find is None else ", finder of BlazePose"
     look = _look(lambda image: [scores[0, :joints] for scores in run(image)], width, height)
-    return Detector(name, skeleton, follow(find or _image, look, joints, people if find else 1))
+    return Detector(
+        name, skeleton, follow(find or (lambda _, squares: squares[:1]), look, joints, people if find else 1)
+    )
 
 
 def decode(x_scores: np.ndarray, y_scores: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -78,10 +80,6 @@ def _look(run: Any, width: int, height: int) -> Look:
         return Person(xy, confidence, None, Region((low + high) / 2, float(side), 0.0))
 
     return look
-
-
-def _image(rgb: np.ndarray, squares: list[Region]) -> list[Region]:
-    return squares[:1]
 
 
 def _network(runtime: Any, path: Path) -> tuple[Any, int, int, int]:

@@ -98,7 +98,7 @@ def test_bad_input_is_refused(refused_prior, amass, turns, tmp_path):
     assert "--frame-a: got 3;" in refused_prior("interpolate", amass, amass, "--frame-a", 3)
     (tmp_path / "body.npz").write_bytes(b"PK broken")
     assert "body.npz" in refused_prior("complete", amass, "--hide", "arms", "--body", tmp_path / "body.npz")
-    assert "takes keypoints and a prior) needs a model of joint positions" in refused_prior("lift", amass)
+    assert "--model (priors are for `jaxpose fit`) needs a model of joint positions" in refused_prior("lift", amass)
 
 
 def test_a_prior_is_needed_where_rotations_are_asked_for(refused, amass, tmp_path):

@@ -25,7 +25,6 @@ def test_places_are_read_like_text():
     np.testing.assert_allclose(places[:, 0], [-1.5, 0, 1.5, -1.5, 0, 1.5, -1.5])
     np.testing.assert_allclose(places[:, 2], [2, 2, 2, 0, 0, 0, -2])  # far lines first
     assert (places[:, 1] == 0).all()
-    np.testing.assert_allclose(grid(2, 8, (1.0, 2.0)), [[-0.5, 0, 0], [0.5, 0, 0]])
 
 
 def read(states, **options):

@@ -47,7 +47,6 @@ def test_pages_ask_no_network_and_hold_hostile_text_as_text(tmp_path):
         assert found["title"].startswith("</script><script>alert(1)")
         assert found["note"].isprintable()
         assert "@ARRAYS@" in found["note"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["0.html", "1.html", "2.html"]
 
 
 def test_a_notebook_shows_the_page_in_a_frame_of_its_own():
@@ -67,7 +66,6 @@ BLANK_ROW = np.where(np.arange(N)[:, None, None] == 2, np.nan, GOOD)
     ("change", "message"),
     [
         ({"samples": GOOD[0]}, r"samples: got shape \[4, 17, 3\], must be \[H, N, 17, 3\]"),
-        ({"samples": GOOD[:, :, :16]}, r"samples: .*16.*must be \[H, N, 17, 3\]"),
         ({"samples": GOOD * np.nan}, "samples: found no finite joint"),
         ({"samples": BLANK_ROW}, "samples: pose 2 of 4 has no finite joint"),
         ({"truth": GOOD}, r"truth: got shape \[5, 4, 17, 3\], must be \[4, 17, 3\]"),

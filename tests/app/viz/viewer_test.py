@@ -8,7 +8,7 @@ from browser import browser
 from drawn import J, Read
 from PIL import Image
 
-from jaxpose.app.viz import Skin, mesh_page, motion_page, skins_of
+from jaxpose.app.viz import mesh_page, motion_page, skins_of
 from jaxpose.geometry.body import full_rotations
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.anny_body import anny_body
@@ -155,8 +155,7 @@ def test_a_skin_is_drawn_where_its_vertices_are(chromium, tmp_path):
     pose, root = rng.normal(0, 0.3, (3, 21, 3)), rng.normal(0, 0.3, (3, 3))
     posed = body.shape().pose(full_rotations(body, pose, root))
     by_skin = mesh_page(skins_of(posed), body.faces).write(tmp_path / "skin.html")
-    vertices = np.asarray(posed.skin())[2]
-    stiff = Skin(vertices, np.ones((len(vertices), 1)), np.tile(np.eye(3, 4), (3, 1, 1, 1)), np.zeros((1, 3)))
+    stiff = skins_of(posed)[0]._replace(rest=posed.skin()[2], transforms=np.tile(np.eye(3, 4), (3, 24, 1, 1)))
     by_vertices = mesh_page([stiff], body.faces).write(tmp_path / "vertices.html")
     chromium.size(800, 700)
     chromium.media(prefers_color_scheme="light")
