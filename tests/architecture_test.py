@@ -19,8 +19,8 @@ MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 9, 3, 2
 MOST_LINES_AND_FILES = {
     ".": (1579, 10),
     "app": (288, 3),
-    "app/commands": (5755, 32),
-    "app/detect": (1199, 11),
+    "app/commands": (5753, 32),
+    "app/detect": (1188, 11),
     "app/to_onnx": (559, 3),
     "app/viz": (1741, 12),
     "datasets": (989, 7),
@@ -29,7 +29,7 @@ MOST_LINES_AND_FILES = {
     "examples": (1201, 10),
     "fitting": (1478, 11),
     "geometry": (2228, 15),
-    "io": (5780, 34),
+    "io": (5775, 34),
     "networks": (1170, 9),
     "originals": (2757, 26),
     "runtime": (233, 4),
@@ -37,7 +37,7 @@ MOST_LINES_AND_FILES = {
     "tasks": (5136, 29),
     "training": (1464, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13760, "tests": 36109}
+MOST_LINES_IN_ALL = {"experiments": 13760, "tests": 36105}
 MAX_BYTES = 9_000_000
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from jaxpose.files import FilePath, write_npz
 from jaxpose.geometry.body import PARENTS, Body, Kind, make_body, make_landmarks
 from jaxpose.geometry.body_joints import PICKED
-from jaxpose.io.arrays import Source, source_of
+from jaxpose.io.arrays import Source, as_finite, as_int, source_of
 from jaxpose.io.untrusted.machine import Machine, Names
 from jaxpose.io.untrusted.unpickle import BUILTINS, WITH_OBJECTS, Opaque, _Array
 from jaxpose.reading import opened, reader, shown
@@ -34,7 +34,6 @@ _FACE = {
 }
 _PICKS = "jaxpose_picks"
 _WANTED = (*_TABLES, *_HANDS, *_FACE, _PICKS)
-_LARGEST = 1e12  # of any table, indices of 32 bits too
 _SUM_TOLERANCE = 1e-3  # of a row's sum; the published tables are float32 or rounded
 _MOST_ENTRIES = 10_000_000  # of a sparse matrix
 _SMPL_PICKS = (
@@ -206,12 +205,12 @@ def _kind_of(path: Any, tables: Mapping[str, np.ndarray]) -> Kind:
 def _check(path: Any, kind: Kind, tables: Mapping[str, np.ndarray]) -> None:
     joints, num = len(PARENTS[kind]), tables["v_template"].shape[0] if tables["v_template"].ndim else 0
     shapes: dict[str, tuple[int | None, ...]] = {
-        **{"v_template": (num, 3), "f": (None, 3), "shapedirs": (num, 3, None), "kintree_table": (2, joints)},
+        **{"v_template": (num, 3), "f": (None, 3), "shapedirs": (num, 3, None)},
         **{"posedirs": (num, 3, 9 * (joints - 1)), "J_regressor": (joints, num), "weights": (num, joints)},
     }
     for key, shape in shapes.items():
-        _check_shape(path, key, tables[key], shape)
-    parents = tables["kintree_table"][0].astype(np.int64).tolist()
+        as_finite(path, key, tables[key], shape)
+    parents = as_int(path, "kintree_table", tables["kintree_table"], (2, joints))[0].tolist()
     parents[0] = -1 if parents[0] in (-1, 2**32 - 1) else parents[0]
     if tuple(parents) != PARENTS[kind]:
         wrong = next(j for j in range(joints) if parents[j] != PARENTS[kind][j])
@@ -224,20 +223,12 @@ def _check(path: Any, kind: Kind, tables: Mapping[str, np.ndarray]) -> None:
             raise _fault(path, key, f"a sum of {sums[worst]:.4g} in row {worst}", "rows that sum to 1")
 
 
-def _check_shape(path: Any, key: str, array: np.ndarray, shape: tuple[int | None, ...]) -> None:
-    fits = len(shape) == array.ndim and all(n in (m, None) for m, n in zip(array.shape, shape, strict=True))
-    if array.dtype.kind not in "fiu" or not fits or 0 in array.shape[:1]:
-        wanted = ", ".join("any" if n is None else str(n) for n in shape)
-        raise _fault(path, key, f"{array.dtype} {array.shape}", f"numbers of shape ({wanted})")
-    if not (abs(array) < _LARGEST).all():
-        raise _fault(path, key, "NaN, infinity or numbers beyond any", "finite numbers")
-
-
 def _check_ids(path: Any, key: str, ids: np.ndarray, num: int) -> None:
     if ids.dtype.kind == "f" and (ids != np.round(ids)).any():
         raise _fault(path, key, "fractions", f"whole numbers in 0..{num - 1}")
-    if ids.size and (ids.min() < 0 or ids.max() >= num):
-        raise _fault(path, key, f"indices {ids.min()}..{ids.max()}", f"indices in 0..{num - 1}")
+    if not ids.size or ids.min() < 0 or ids.max() >= num:
+        actual = f"indices {ids.min()}..{ids.max()}" if ids.size else "none"
+        raise _fault(path, key, actual, f"indices in 0..{num - 1}")
 
 
 def _all_or_none(path: Any, what: str, tables: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> bool:
@@ -246,7 +237,7 @@ def _all_or_none(path: Any, what: str, tables: Mapping[str, np.ndarray], shapes:
     if present and len(present) != len(shapes):
         raise _fault(path, what, ", ".join(present), f"all or none of {', '.join(shapes)}")
     for key in present:
-        _check_shape(path, key, tables[key], shapes[key])
+        as_finite(path, key, tables[key], shapes[key])
     return bool(present)
 
 
@@ -262,7 +253,7 @@ def _parts(path: Any, kind: Kind, tables: Mapping[str, np.ndarray]) -> dict[str,
         parts["landmarks"] = make_landmarks(tables["f"].astype(np.int64), *(tables[key] for key in _FACE))
     num = len(tables["v_template"])
     if _PICKS in tables:
-        _check_shape(path, _PICKS, tables[_PICKS], (len(PICKED),))
+        as_finite(path, _PICKS, tables[_PICKS], (len(PICKED),))
         _check_ids(path, _PICKS, tables[_PICKS], num)
         return parts | {"picks": tables[_PICKS]}
     official, picks = (10475, _SMPLX_PICKS) if kind == "smplx" else (6890, _SMPL_PICKS)

@@ -196,11 +196,11 @@ def _change(key, value):
     [
         (lambda t: {k: v for k, v in t.items() if k != "weights"}, "weights: found no such key"),
         (_change("kintree_table", lambda x: x[:, :20]), r"kintree_table: found \(2, 20\); must be .* 24"),
-        (_change("v_template", lambda x: x[:-1]), r"shapedirs: found .* \(60, 3, 10\)"),
+        (_change("v_template", lambda x: x[:-1]), r"shapedirs is \[60, 3, 10\]; needed \[59, 3, any\]"),
         (_change("weights", lambda x: x * 1.1), "weights: found a sum of 1.1 in row"),
         (_change("f", lambda x: x + 30), r"f: found indices .*; must be indices in 0\.\.59"),
-        (_change("posedirs", lambda x: np.where(x > 0.03, np.nan, x)), "posedirs: found NaN"),
-        (lambda t: t | {"jaxpose_picks": np.arange(3)}, r"jaxpose_picks: found int64 \(3,\)"),
+        (_change("posedirs", lambda x: np.where(x > 0.03, np.nan, x)), "posedirs has nan; needed finite"),
+        (lambda t: t | {"jaxpose_picks": np.arange(3)}, r"jaxpose_picks is \[3\]; needed"),
     ],
 )
 def test_tables_that_contradict_each_other_are_named(tmp_path, change, message):

@@ -105,9 +105,7 @@ def read_detections(
     Detections with too few visible joints, or if `whole` not all of them, are left out; ValueError where none is left.
     """
     file, lens, words = _calibrated(path, _read(path, given, skeleton_name), given)
-    whole_kp = file.kp._replace(fps=file.kp.fps or fps)
-    rows, cut = within(path, span, whole_kp.frame, whole_kp.fps, whole_kp.seconds)
-    file = _select(file._replace(kp=whole_kp), rows)
+    file, cut = _part_of(path, file._replace(kp=file.kp._replace(fps=file.kp.fps or fps)), span)
     kp, linked, swapped = _followed(path, file, given, video)
     target = target if isinstance(target, Skeleton) else target(kp.skeleton)
     if file.mixture is not None and target.name != kp.skeleton.name:
@@ -127,6 +125,12 @@ def read_detections(
     of_rows = (xy[rows], confidence[rows], np.broadcast_to(intrinsics, (len(xy), 4))[rows], file.kp)
     more = (words or camera, int((~rows).sum()), least, linked)
     return Detections(*of_rows, *more, file.maps, size, lens, file.mixture, swapped, _evidence(file.kp, target), cut)
+
+
+def _part_of(path: Path, file: _File, span: VideoFile | None) -> tuple[_File, str]:
+    """The frames of --begin and --end of a file, and words."""
+    rows, words = within(path, span, file.kp.frame, file.kp.fps, file.kp.seconds)
+    return _select(file, rows), words
 
 
 def _evidence(kp: Keypoints, target: Skeleton) -> np.ndarray | None:

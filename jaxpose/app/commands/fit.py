@@ -53,11 +53,8 @@ def fit(options: Fit, _: str) -> Generator[str, None, Outcome]:
     fitting, body = bodies.load_fitting(options.prior, output, "fit"), models.load_body(output.exports.body)
     detections.check_calibration(options.input, options.keypoints, options.cameras)
     files = yield from clips.keypoints_of_all(options.input, options.video, output.out)
-    views, lines = _read(files, body, options)
-    num, noise_px = len(views.xy), options.noise_px or _noise_px(views.xy, views.confidence)
-    noise_px = np.broadcast_to(noise_px, num).astype(np.float32)
-    how = f"noise taken as {np.median(noise_px):.1f} px" + ("" if options.noise_px else ", 1 % of each person's size")
-    lines = [*lines, how]
+    views, noise_px, lines = _read(files, body, options)
+    num = len(views.xy)
     start = None if options.start is None else _read_start(options.start, num, body)
     yield from lines
     settings = bodies.with_method(FitSettings(), options.method, options.prior)
@@ -124,10 +121,10 @@ def _worker(
     return work
 
 
-def _read(paths: tuple[Path, ...], body: Body, options: Fit) -> tuple[MultiView, list[str]]:
-    """The rows of a file, or of a file for each camera, with cameras [R or 1, C]; lines of what was read and assumed.
+def _read(paths: tuple[Path, ...], body: Body, options: Fit) -> tuple[MultiView, np.ndarray, list[str]]:
+    """The rows of a file, or of a file for each camera, with cameras [R or 1, C]; their noise [R] pixels; lines.
 
-    ValueError names a row of which no camera sees three points.
+    The lines say what was read and assumed. ValueError names a row of which no camera sees three points.
     """
     path, of_cameras = paths[0], len(paths) > 1 or detections.holds_cameras(paths[0])
     views, lines = _of_cameras(paths, options) if of_cameras else _of_one_camera(path, options)
@@ -141,7 +138,9 @@ def _read(paths: tuple[Path, ...], body: Body, options: Fit) -> tuple[MultiView,
             f"{path}: frame {views.frame[few[0]]}, person {views.person[few[0]]}: {count[few[0]]} points that the body "
             f"has, in any camera; needed {LEAST_POINTS} or more"
         )
-    return views._replace(confidence=confidence), lines
+    noise = np.broadcast_to(options.noise_px or _noise_px(views.xy, confidence), len(confidence)).astype(np.float32)
+    how = f"noise taken as {np.median(noise):.1f} px" + ("" if options.noise_px else ", 1 % of each person's size")
+    return views._replace(confidence=confidence), noise, [*lines, how]
 
 
 def _of_cameras(paths: tuple[Path, ...], options: Fit) -> tuple[MultiView, list[str]]:

@@ -27,7 +27,7 @@ _BLOCK = 128  # poses between lines of progress
 _SHOWN = 5  # of the least typical poses
 _VIEWS = 4
 
-Density = Callable[[Key, Block, bool], dict[str, Array]]  # what `blocks.gather` calls: `density` [n] nats
+Density = Callable[[np.ndarray], Array]  # rows -> nats
 
 
 class _Read(NamedTuple):
@@ -56,12 +56,12 @@ def score(options: Score, name: str) -> Generator[str, None, Outcome]:
     else:
         read = yield from _read_joints(model, options)
     yield from read.lines
-    scores, times, num = {}, [], len(read.frame)
-    for kind, density in read.densities.items():
-        drawn, spent = yield from blocks.gather(density, even(num, _BLOCK), num, what=f"{kind} of")
-        scores[kind] = drawn["density"]
-        times.append(spent)
-    spent = Spent(*(sum(parts) for parts in zip(*times, strict=True)))
+    num = len(read.frame)
+
+    def work(_: Key, block: Block, __: bool) -> dict[str, Array]:
+        return {kind: density(block.rows) for kind, density in read.densities.items()}
+
+    scores, spent = yield from blocks.gather(work, even(num, _BLOCK), num, what="log density of")
     return (yield from _outcome(options, name, model, read, scores, spent))
 
 
@@ -72,8 +72,11 @@ def _read_rotations(model: Model, options: Score) -> _Read:
     num = len(motion.body_pose)
     angles = representation.unit if (representation := model.spec.space.representation) else ""
     lines = [f"{path}: {num} body poses at {motion.fps:g} frames/s; {motion.source}; the root's rotation is not judged"]
-    density = _density(model, options, lambda rows: (jnp.asarray(motion.body_pose[rows]),))
-    return _Read(motion.body_pose, np.arange(num), np.zeros(num, np.int64), angles, lines, {"log_density": density})
+    steps = options.steps or task.NUM_STEPS
+    densities: dict[str, Density] = {
+        "log_density": lambda rows: task.log_density(model, motion.body_pose[rows], num_steps=steps)
+    }
+    return _Read(motion.body_pose, np.arange(num), np.zeros(num, np.int64), angles, lines, densities)
 
 
 def _read_joints(model: Model, options: Score) -> Generator[str, None, _Read]:
@@ -83,18 +86,16 @@ def _read_joints(model: Model, options: Score) -> Generator[str, None, _Read]:
     views = options.views or (1 if data.source.up == "-y" else _VIEWS)
     sides = "as the camera sees them" if views == 1 else f"the mean density over {views} sides"
     steps = options.steps or task.NUM_STEPS
-
-    def all_round(_: Key, block: Block, __: bool) -> dict[str, Array]:
-        joints = jnp.asarray(data.joints[block.rows])
-        return {"density": task.log_density_all_round(model, joints, num_views=views, num_steps=steps)}
-
-    densities: dict[str, Density] = {"log_density": all_round}
+    joints = jnp.asarray(data.joints)
+    densities: dict[str, Density] = {
+        "log_density": lambda rows: task.log_density_all_round(model, joints[rows], num_views=views, num_steps=steps)
+    }
     lines = [f"density of joints about their middle, {sides}"]
     if options.keypoints is not None:
         line, cond_of = _keypoints(options.keypoints, model, data, options)
         lines.append(line)
-        densities["log_density_given_keypoints"] = _density(
-            model, options, lambda rows: (jnp.asarray(data.joints[rows]), *cond_of(rows))
+        densities["log_density_given_keypoints"] = lambda rows: task.log_density(
+            model, joints[rows], *cond_of(rows), num_steps=steps
         )
     return _Read(data.joints, data.source.frame, data.source.person, "metres", lines, densities, data)
 
@@ -127,12 +128,6 @@ def _keypoints(
         return encode_keypoints(camera.intrinsics, xy, confidence)
 
     return f"{file}: {len(detected.xy)} detections of {detected.source.skeleton.name}; {detected.camera}", cond_of
-
-
-def _density(model: Model, options: Score, inputs: Callable[[np.ndarray], tuple[Any, ...]]) -> Density:
-    """Log densities of what `inputs` makes of rows: pose, and condition and view where there are."""
-    steps = options.steps or task.NUM_STEPS
-    return lambda _, block, __: {"density": task.log_density(model, *inputs(block.rows), num_steps=steps)}
 
 
 def _outcome(

@@ -116,9 +116,14 @@ def _detect(clip: Clip, detector: Detector, parts: Path, done: list[Path], made_
     first = int(before[-1][-1]) + 1 if done else 0
     if done:
         yield f"goes on after frame {first - 1}, where an earlier run was interrupted"
-    clock = _Clock(sum(map(len, before)), reading.expected(clip))
+    num_before, total, num = sum(map(len, before)), reading.expected(clip), PART
+    count, started, last_line = num_before, time.monotonic(), time.monotonic()
     source = reading.frames(clip, first)
-    num = PART
+
+    def line(people: Found) -> str:
+        rate = (count - num_before) / max(time.monotonic() - started, 1e-6)
+        return _progress(count, total, rate, people)
+
     while num == PART:
         noted: list[tuple[int, float, int, int]] = []
         detections: list[Found] = []
@@ -126,8 +131,10 @@ def _detect(clip: Clip, detector: Detector, parts: Path, done: list[Path], made_
             for frame, people in detected(detector, itertools.islice(source, PART)):
                 noted.append((frame.number, frame.seconds, frame.rgb.shape[1], frame.rgb.shape[0]))
                 detections.append(people)
-                if clock.tick():
-                    yield clock.line(people)
+                count += 1
+                if time.monotonic() - last_line >= _SAY:
+                    last_line = time.monotonic()
+                    yield line(people)
         except KeyboardInterrupt:
             if clip.camera is None:
                 raise
@@ -136,7 +143,7 @@ def _detect(clip: Clip, detector: Detector, parts: Path, done: list[Path], made_
             done.append(parts / f"{len(done):06d}.npz")
             write_npz(done[-1], _as_arrays(noted, detections) | {"made_of": np.array(made_of)})
             if num < PART:
-                yield clock.line(detections[-1])
+                yield line(detections[-1])
 
 
 def _as_arrays(noted: list[tuple[int, float, int, int]], detections: list[Found]) -> Arrays:
@@ -208,26 +215,8 @@ def _counted(num: int, one: str, many: str) -> str:
     return f"{num} {one if num == 1 else many}"
 
 
-class _Clock:
-    """The number of frames done of `total`, and the speed; `done` of them by an earlier run."""
-
-    def __init__(self, done: int, total: int | None):
-        self._before, self._done, self._total = done, done, total
-        self._started = self._said = time.monotonic()
-
-    def tick(self) -> bool:
-        """Counts a frame; whether a line of progress is due."""
-        self._done += 1
-        due = time.monotonic() - self._said >= _SAY
-        if due:
-            self._said = time.monotonic()
-        return due
-
-    def line(self, people: Found) -> str:
-        rate = (self._done - self._before) / max(time.monotonic() - self._started, 1e-6)
-        line = f"detected {self._done}"
-        line += f"/{self._total} frames" if self._total else " frames"
-        line += f", {rate:.1f} frames/s"
-        if self._total:
-            line += f", {max(0, self._total - self._done) / rate:.0f} s left"
-        return f"{line}, {_counted(len(people.xy_px), 'person', 'people')} in the last"
+def _progress(done: int, total: int | None, rate: float, people: Found) -> str:
+    """A line about the frames done, at `rate` a second, and the people in the last."""
+    line = f"detected {done}{f'/{total}' if total else ''} frames, {rate:.1f} frames/s"
+    line += f", {max(0, total - done) / rate:.0f} s left" if total else ""
+    return f"{line}, {_counted(len(people.xy_px), 'person', 'people')} in the last"

@@ -85,11 +85,7 @@ def test_bodies_beside_one_another_keep_their_shape_and_take_along_what_is_their
 
 @pytest.mark.parametrize(
     ("fps", "limits", "rows"),
-    [
-        (30, {}, range(40)),
-        (120, {}, range(0, 40, 4)),
-        (10, {"max_frames": 39}, range(0, 40, 2)),
-    ],
+    [(30, {}, range(40)), (120, {}, range(0, 40, 4)), (10, {"max_frames": 39}, range(0, 40, 2))],
 )
 def test_frames_are_left_out_evenly_and_play_keeps_the_motions_speed(fps, limits, rows):
     skin, vertices = rigid(0, 40)
