@@ -12,9 +12,8 @@ With w the skinning weights, J the rest joints, R the local and G the global rot
             v_i = sum_j w_ij (G_j (v_p,i - J_j) + x_j) + transl
 
 J is linear in betas, so joints need no mesh. In `skin` the vertices are the last axis: a body costs two matrix products
-and sums along contiguous memory. For B bodies it holds about 20 B V floats (SMPL-X: 0.8 MB a body); beyond some
-thousand split the batch, with `jax.lax.map(..., batch_size=)`. A `Body` is a pytree: pass it to a jitted function as an
-argument; closed over, its 20 MB become constants.
+and sums along memory. For B bodies it holds about 20 B V floats; beyond some thousand split the batch, with
+`jax.lax.map(..., batch_size=)`. Pass a `Body`, a pytree, to a jitted function; closed over, its 20 MB become constants.
 
 Source: Loper et al., SMPL (2015); Pavlakos et al., SMPL-X (2019); layout of the files as in spec/dposer.md, 8.
 """
@@ -172,14 +171,15 @@ class PosedBody:
         body = self.body
         rest = jnp.swapaxes(_rest_vertices(body, self.shaped.betas, self.shaped.expression), -1, -2)
         change = (self.rotations[..., 1:, :, :] - jnp.eye(3)).reshape(*self.rotations.shape[:-3], -1)
-        v = rest + jnp.einsum("...p,pkv->...kv", change, body.posedirs, precision="highest")
+        moved = jnp.matmul(change, body.posedirs.reshape(len(body.posedirs), -1), precision="highest")
+        v = rest + moved.reshape(*moved.shape[:-1], 3, -1)
         G = self.global_rotations
         at_rest = (G * self.shaped.joints[..., None, :]).sum(-1)
         A = jnp.concatenate([G, (self.joints_rooted - at_rest)[..., None]], -1)
         T = jnp.einsum("...jrc,vj->...rcv", A, body.weights, precision="highest")
-        v = v[..., None, :, :]  # [..., 1, 3, V] beside T [..., 3, 4, V]
-        turned = T[..., 0, :] * v[..., 0, :] + T[..., 1, :] * v[..., 1, :] + T[..., 2, :] * v[..., 2, :]
-        return jnp.swapaxes(turned + T[..., 3, :], -1, -2) + self.transl[..., None, :]
+        shift = T[..., 3, :] + self.transl[..., None]  # by rows: gradients of broadcasts are slow in XLA's CPU code
+        rows = [sum((T[..., r, c, :] * v[..., c, :] for c in range(3)), shift[..., r, :]) for r in range(3)]
+        return jnp.stack(rows, -1)
 
 
 def _skin_few(posed: PosedBody, body: Body) -> Array:

@@ -15,7 +15,7 @@ from typing import IO, Any, BinaryIO, Literal, Self, TypeAlias
 import numpy as np
 
 from jaxpose.files import FilePath
-from jaxpose.reading import MOST_TEXT, check_file, check_growth, reading, shown
+from jaxpose.reading import MOST_TEXT, check_file, check_growth, one_line, reading, shown
 
 _KIND = "numpy file of plain numbers and text"
 _PLAIN = "biufcSU"  # kinds of types of arrays
@@ -72,7 +72,7 @@ class Arrays(Mapping[str, np.ndarray]):
         """These arrays, with those `needed` among them; ValueError otherwise."""
         missing = [name for name in needed if name not in self]
         if missing:
-            names = ", ".join(self)
+            names = one_line(", ".join(self))
             raise ValueError(f"{self.path}: lacks {', '.join(missing)}; needed {', '.join(needed)}; it has {names}")
         return self
 

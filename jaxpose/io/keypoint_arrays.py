@@ -73,7 +73,7 @@ def read_npz(source: Source, camera: str | None = None) -> Arrays:
         return arrays
     if camera not in cameras:
         wrong = "needed the name of one" if camera is None else f"got {camera!r}"
-        raise ValueError(f"{source}: camera (--camera-name): {wrong}; this file has {', '.join(cameras)}")
+        raise ValueError(f"{source}: camera (--camera-name): {wrong}; this file has {', '.join(cameras) or 'none'}")
     chosen, index = dict(arrays), cameras.index(camera)
     for key, axis in (("keypoints", 1), ("confidence", 1), ("intrinsics", 0), ("K", 0), ("image_size", 0), ("size", 0)):
         if key in arrays:

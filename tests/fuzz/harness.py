@@ -32,6 +32,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from xla import FLAGS
+
 MOST_CHARACTERS = 600  # of an error message
 MOST_LOOPS = 1000  # of `loop_seconds`, some 15 s
 _STILL, _WORK = 30.0, 0.05  # seconds of the clock in which a case that waits for nothing has so many of the processor
@@ -101,7 +103,7 @@ def wrong_line(line: str, *names: object) -> str | None:
 def _exhausted(error: BaseException | None) -> str | None:
     """Whether memory ended: what the limit of the worker prevents, another machine would have to give."""
     while error is not None:
-        if isinstance(error, MemoryError):
+        if isinstance(error, MemoryError) and not hasattr(error, "errno"):  # FFmpeg refuses a size
             return "it asks for more memory than the limit allows: " + "".join(traceback.format_exception(error))
         error = error.__cause__ or error.__context__
     return None
@@ -200,6 +202,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, help="run so many in workers; without it the one case in this process")
     parser.add_argument("--keep", type=Path, help="folder for the files of the one case")
     given = parser.parse_args()
+    os.environ.update(JAX_ENABLE_COMPILATION_CACHE="false", XLA_FLAGS=FLAGS)  # as in tests/conftest.py
     if given.cases is None:
         folder = given.keep or Path(tempfile.mkdtemp(prefix="fuzz_"))
         print(

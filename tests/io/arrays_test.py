@@ -23,10 +23,10 @@ def test_members_are_read_when_asked_for_and_kept(tmp_path):
 
 def test_a_damaged_member_and_a_missing_one_are_named(tmp_path):
     path = tmp_path / "a.npz"
-    np.savez_compressed(path, a=np.arange(1000))
+    np.savez_compressed(path, a=np.arange(1000), **{"\x1b": 0})
     content = bytearray(path.read_bytes())
     content[60:80] = bytes(20)
-    refuses(r"a\.npz: lacks b, c; needed a, b, c; it has a", load_arrays, path, "a", "b", "c")
+    refuses(r"a\.npz: lacks b, c; needed a, b, c; it has a, \?", load_arrays, path, "a", "b", "c")
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.npz: not a readable numpy file"):
         load_arrays(path)["a"]

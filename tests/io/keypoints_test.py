@@ -105,6 +105,8 @@ def test_npz_of_several_cameras_gives_the_named_one(tmp_path):
     assert kp.frame.tolist() == [4, 5, 6]
     for camera in (None, "top"):
         refuses(r"--camera-name.* this file has left, right", read_keypoints, tmp_path / "k.npz", camera=camera)
+    np.savez(tmp_path / "one.npz", keypoints=values[:, 0])
+    refuses(r"--camera-name.* got 'top'; this file has none", read_keypoints, tmp_path / "one.npz", camera="top")
 
 
 @pytest.mark.parametrize("shape", [(2, 26, 3), (26, 3), (2, 26, 2)])

@@ -77,8 +77,4 @@ def refuse_of_others(command: str, options: Any, model: Model) -> None:
 
 def load_body(path: Path | None) -> Body:
     """The body of --body, or ANNY's."""
-    if path is None:
-        return anny_body()
-    if not path.is_file():
-        raise ValueError(f"--body: {path}: no such file")
-    return body_files.load_body(path)
+    return anny_body() if path is None else body_files.load_body(path)

@@ -99,6 +99,8 @@ def _message(error: CycloptsError) -> str:
     flag = None if argument is None else (argument.tokens and argument.tokens[0].keyword) or argument.name
     if isinstance(error, MissingArgumentError):
         unknown = [token for token in error.unused_tokens or () if token.startswith("--")]
+        if flag in unknown:
+            return f"{flag}: needed a value; one that begins with - is given as {flag}=-..."
         return "; ".join((*(f"{name}: not known" for name in unknown), f"{flag}: needed, and not given"))
     if isinstance(error, ValidationError) and error.exception_message:
         return f"{flag}: {error.exception_message}"

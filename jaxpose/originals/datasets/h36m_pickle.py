@@ -21,7 +21,7 @@ from jaxpose.files import FilePath
 from jaxpose.io.untrusted.pickled_list import PickledList
 from jaxpose.io.untrusted.unpickle import arrays_of, describe, load_pickle
 from jaxpose.originals.datasets.h36m import Frames, check_new, described, load_frames, writing_frames
-from jaxpose.reading import opened
+from jaxpose.reading import one_line, opened
 from jaxpose.spaces.image_depth import ratio_of, ratio_of_box
 
 _ARRAYS = {"joint_3d_image": (17, 3), "joint_3d_camera": (17, 3), "box": (4,)}
@@ -122,7 +122,7 @@ def _check(good: np.ndarray, places: list[str], key: str, fault: str) -> None:
 
 def _value(frame: dict[str, Any], key: str, place: str) -> Any:
     if key not in frame:
-        raise ValueError(f"{place} lacks {key!r}; it has {', '.join(sorted(map(str, frame)))}")
+        raise ValueError(f"{place} lacks {key!r}; it has {one_line(', '.join(sorted(map(str, frame))))}")
     return frame[key]
 
 

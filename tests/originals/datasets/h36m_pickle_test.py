@@ -143,7 +143,7 @@ def with_item(key, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f: f[7].pop("root_depth"), "frame 7 lacks 'root_depth'; it has action, box"),
+        (lambda f: f[7].update({"\x1b": f[7].pop("root_depth")}), r"7 lacks 'root_depth'; it has \?, action, box"),
         (lambda f: f.__setitem__(7, [1, 2]), "frame 7: a list; needed a dict"),
         (with_item("joint_3d_image", np.zeros((16, 3))), r"joint_3d_image: .*\(17, 3\), got an array .* \(16, 3\)"),
         (with_item("joint_3d_image", np.full((17, 3), np.nan)), "frame 7, joint_3d_image: a number that is not finite"),
