@@ -104,7 +104,7 @@ def composed(x: np.ndarray) -> np.ndarray:
 
 def rendered(options: Options) -> tuple[Detections, np.ndarray]:
     """The frames that are left out of training, as those of one person."""
-    seen = load_detections(options.rendered, _DETECTORS, "val")
+    seen = load_detections(options.rendered, _DETECTORS, "val")[0]
     return seen, np.zeros(len(seen.xy), int)
 
 
