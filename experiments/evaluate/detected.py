@@ -6,14 +6,14 @@ two people  two cameras; the truth is the triangulation of the same readings: th
 rendered    the split val of --rendered: other people and bodies than training has; the truth is exact
 
 Rows: exact 2D of the joints that full sees, each detector, and "told": with how far apart full and lite read a joint
-as evidence. The limbs count, about the middle of the hips.
+as evidence. The limbs count, about the middle of the hips. A model of video lifts tracks of people and rendered clips.
 """
 
 import functools
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,9 @@ from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.calibration import read_calibration
 from jaxpose.io.keypoints import Keypoints, read_keypoints
 from jaxpose.tasks.lift import lift
+from jaxpose.tasks.lift_video import lift_video
 
+_FPS = 60.0  # of the videos
 _DETECTORS = ("full", "lite", "mean")
 _ROWS = {"full": False, "lite": False, "mean": False, "mean, told": True}
 _LIMBS = [H36M_17.joints.index(joint) for joint in blazepose.LIMBS]
@@ -55,42 +57,58 @@ def detected(model: released.Model, options: Options) -> Iterator[tuple[str, Dra
     for name, make in makers.items():
         if (name == "rendered" and not Path(options.rendered).is_dir()) or not options.wants(name):
             continue
-        seen, person = make(options)
-        seen, person = Detections(*(x[:: options.stride] for x in seen)), person[:: options.stride]
-        joints = np.asarray(seen.x_cam)
+        film = make(options)
+        joints = np.asarray(film.seen.x_cam)
         joints = np.where(np.isfinite(joints), joints, composed(joints))
         exact = project(_PLANE, jnp.asarray(np.nan_to_num(joints, nan=1.0)))
-        known = (seen.confidence[:, 0] > 0) & np.isfinite(joints).all(-1)
-        yield f"{name}, exact 2D", _drawn(model, options, seen, person, exact, known.astype(jnp.float32))
+        known = (film.seen.confidence[:, 0] > 0) & np.isfinite(joints).all(-1)
+        yield f"{name}, exact 2D", _drawn(model, options, film, exact, known.astype(jnp.float32))
         for row, is_told in _ROWS.items():
+            if is_told and model.spec.network.window:
+                continue
             i = _DETECTORS.index(row.split(",")[0])
-            keypoints = seen.xy[:, i], seen.confidence[:, i]
-            yield f"{name}, {row}", _drawn(model, options, seen, person, *keypoints, is_told)
+            yield (
+                f"{name}, {row}",
+                _drawn(model, options, film, film.seen.xy[:, i], film.seen.confidence[:, i], is_told),
+            )
+
+
+class Film(NamedTuple):
+    """What detectors read; of each row the person, for intervals over people, the track and its frame, all [N]."""
+
+    seen: Detections
+    person: np.ndarray
+    track: np.ndarray
+    frame: np.ndarray
+    fps: float
 
 
 def _drawn(
-    model: released.Model,
-    options: Options,
-    seen: Detections,
-    person: np.ndarray,
-    xy: jax.Array,
-    confidence: jax.Array,
-    is_told: bool = False,
+    model: released.Model, options: Options, film: Film, xy: jax.Array, confidence: jax.Array, is_told: bool = False
 ) -> Drawn:
     """Hypotheses of keypoints xy [N, 17, 2] on the plane, about the root; figures are of the limbs."""
-    key, evidence = jax.random.key(options.seed), seen.evidence if is_told else None
-    how: dict[str, Any] = {"camera": Camera(_PLANE), "num_hypotheses": options.hypotheses, "evidence": evidence}
-    result = lift(key, model, xy, confidence, **how)
-    truth, samples = composed(np.asarray(seen.x_cam)), composed(np.asarray(result.samples))
+    key, how = jax.random.key(options.seed), dict[str, Any](camera=Camera(_PLANE), num_hypotheses=options.hypotheses)
+    every, (seen, person, *_) = slice(None, None, options.stride), film
+    if model.spec.network.window:
+        at = {"person": film.track, "frame": film.frame, "fps": film.fps}
+        result = lift_video(key, model, np.asarray(xy), np.asarray(confidence), **how, **at)
+        samples, radius = result.samples[:, every], result.radius_90[every]
+    else:
+        told = seen.evidence[every] if is_told else None
+        result = lift(key, model, xy[every], confidence[every], evidence=told, **how)
+        samples, radius = result.samples, result.radius_90
+    seen, person = Detections(*(x[every] for x in seen)), person[every]
+    xy, confidence = (np.asarray(x[every]) for x in (xy, confidence))
+    truth, samples = composed(np.asarray(seen.x_cam)), composed(np.asarray(samples))
     uv = np.asarray(project(_PLANE, seen.x_cam))[:, _LIMBS]
     crop = 1.2 / 256 * np.nanmax(np.ptp(uv, 1), -1)[:, None, None]
-    error = np.where(np.asarray(confidence)[:, _LIMBS, None] > 0, (np.asarray(xy)[:, _LIMBS] - uv) / crop, np.nan)
+    error = np.where(confidence[:, _LIMBS, None] > 0, (xy[:, _LIMBS] - uv) / crop, np.nan)
     for who in np.unique(person):  # the calibration's, which moves the whole person
         error[person == who] -= np.nanmedian(error[person == who], (0, 1))
     counted = np.isfinite(truth).all(-1) & np.isin(np.arange(17), _LIMBS)
     samples, truth = (x - x[..., :1, :] for x in (samples, truth))
     error = np.linalg.norm(error, axis=-1)
-    return Drawn(samples, truth, np.asarray(result.radius_90), person, counted, error_px=error)
+    return Drawn(samples, truth, np.asarray(radius), person, counted, error_px=error)
 
 
 def composed(x: np.ndarray) -> np.ndarray:
@@ -102,23 +120,25 @@ def composed(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def rendered(options: Options) -> tuple[Detections, np.ndarray]:
+def rendered(options: Options) -> Film:
     """The frames that are left out of training, as those of one person."""
-    seen = load_detections(options.rendered, _DETECTORS, "val")[0]
-    return seen, np.zeros(len(seen.xy), int)
+    seen, runs = load_detections(options.rendered, _DETECTORS, "val")
+    first = np.asarray(runs.first)
+    frame = ((np.arange(len(first)) - first) * np.asarray(runs.step)).astype(int)
+    return Film(seen, np.zeros(len(first), int), first, frame, 30.0)
 
 
-def walker(options: Options) -> tuple[Detections, np.ndarray]:
+def walker(options: Options) -> Film:
     """The walker in four cameras, each of which is a person."""
     parts = []
     for number, R in enumerate(load_walker().R_cam_world):
         views = [blazepose.view_of(number, blazepose.Options(detector=f"blazepose-{name}", cache=options.cache))
                  for name in ("full", "lite")]  # fmt: skip
         parts.append(_of_pair([view.keypoints for view in views], views[0].camera, views[0].reference, R))
-    return _joined(parts)
+    return _joined(parts, [np.arange(len(part.xy)) for part in parts], _FPS)
 
 
-def two_people(options: Options) -> tuple[Detections, np.ndarray]:
+def two_people(options: Options) -> Film:
     """Two people in two cameras; a person of a camera is a person."""
     names, cameras, *_ = read_calibration(data_root() / "video" / "two_people" / "calib.qca.txt")
     cameras = cameras[:2]
@@ -127,11 +147,12 @@ def two_people(options: Options) -> tuple[Detections, np.ndarray]:
     films = [[[_rows(kp, np.isin(kp.frame, shared)) for kp in track] for track in film] for film in films]
     same = min(itertools.permutations(range(2)), key=lambda order: _world(films, cameras, order)[1])
     world, _ = _world(films, cameras, same)
-    parts = []
+    parts, frames = [], []
     for (c, film), person in itertools.product(enumerate(films), range(2)):
+        frames.append(film[person][0].frame)
         R, t = np.asarray(cameras[c].R_cam_world), np.asarray(cameras[c].t_cam)
         parts.append(_of_pair(film[(person, same[person])[c]], cameras[c], world[person] @ R.T + t, R))
-    return _joined(parts)
+    return _joined(parts, frames, _FPS)
 
 
 def _tracks(name: str, options: Options) -> list[list[Keypoints]]:
@@ -191,6 +212,7 @@ def _of_pair(pair: list[Keypoints], camera: Camera, limbs: np.ndarray, R_cam_wor
     return detections_of(data, _DETECTORS, dict.fromkeys(_DETECTORS, np.ones(len(joints), bool)))
 
 
-def _joined(parts: list[Detections]) -> tuple[Detections, np.ndarray]:
+def _joined(parts: list[Detections], frames: list[np.ndarray], fps: float) -> Film:
     person = np.repeat(np.arange(len(parts)), [len(part.xy) for part in parts])
-    return Detections(*(jnp.concatenate(x) for x in zip(*parts, strict=True))), person
+    seen = Detections(*(jnp.concatenate(x) for x in zip(*parts, strict=True)))
+    return Film(seen, person, person, np.concatenate(frames), fps)
