@@ -87,28 +87,27 @@ def _drawn(
     model: released.Model, options: Options, film: Film, xy: jax.Array, confidence: jax.Array, is_told: bool = False
 ) -> Drawn:
     """Hypotheses of keypoints xy [N, 17, 2] on the plane, about the root; figures are of the limbs."""
-    key, how = jax.random.key(options.seed), dict[str, Any](camera=Camera(_PLANE), num_hypotheses=options.hypotheses)
-    every, (seen, person, *_) = slice(None, None, options.stride), film
+    key, camera, num = jax.random.key(options.seed), Camera(_PLANE), options.hypotheses
+    every = slice(None, None, options.stride)
     if model.spec.network.window:
-        at = {"person": film.track, "frame": film.frame, "fps": film.fps}
-        result = lift_video(key, model, np.asarray(xy), np.asarray(confidence), **how, **at)
-        samples, radius = result.samples[:, every], result.radius_90[every]
+        at: dict[str, Any] = {"person": film.track, "frame": film.frame, "fps": film.fps}
+        given = np.asarray(xy), np.asarray(confidence)
+        result = lift_video(key, model, *given, camera=camera, num_hypotheses=num, **at).of_rows(every)
     else:
-        told = seen.evidence[every] if is_told else None
-        result = lift(key, model, xy[every], confidence[every], evidence=told, **how)
-        samples, radius = result.samples, result.radius_90
-    seen, person = Detections(*(x[every] for x in seen)), person[every]
-    xy, confidence = (np.asarray(x[every]) for x in (xy, confidence))
-    truth, samples = composed(np.asarray(seen.x_cam)), composed(np.asarray(samples))
-    uv = np.asarray(project(_PLANE, seen.x_cam))[:, _LIMBS]
+        told = film.seen.evidence[every] if is_told else None
+        result = lift(key, model, xy[every], confidence[every], evidence=told, camera=camera, num_hypotheses=num)
+    x_cam, person = film.seen.x_cam[every], film.person[every]
+    truth, samples = composed(np.asarray(x_cam)), composed(np.asarray(result.samples))
+    uv = np.asarray(project(_PLANE, x_cam))[:, _LIMBS]
     crop = 1.2 / 256 * np.nanmax(np.ptp(uv, 1), -1)[:, None, None]
-    error = np.where(confidence[:, _LIMBS, None] > 0, (xy[:, _LIMBS] - uv) / crop, np.nan)
+    is_read = np.asarray(confidence[every])[:, _LIMBS, None] > 0
+    error = np.where(is_read, (np.asarray(xy[every])[:, _LIMBS] - uv) / crop, np.nan)
     for who in np.unique(person):  # the calibration's, which moves the whole person
         error[person == who] -= np.nanmedian(error[person == who], (0, 1))
     counted = np.isfinite(truth).all(-1) & np.isin(np.arange(17), _LIMBS)
     samples, truth = (x - x[..., :1, :] for x in (samples, truth))
     error = np.linalg.norm(error, axis=-1)
-    return Drawn(samples, truth, np.asarray(radius), person, counted, error_px=error)
+    return Drawn(samples, truth, np.asarray(result.radius_90), person, counted, error_px=error)
 
 
 def composed(x: np.ndarray) -> np.ndarray:

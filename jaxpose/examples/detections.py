@@ -23,7 +23,7 @@ _ROLL = 0.35  # radians, standard deviation; detectors turn their crop with the 
 class Detections(NamedTuple):
     """N bodies before a camera, each read by R detectors; joints of H36M_17.
 
-    xy: [N, R, 17, 2] on the plane z = 1. confidence: [N, R, 17] in [0, 1], 0: not seen. evidence: [N, 17, E] on that
+    xy: [N, R, 17, 2] on the plane z = 1. confidence: [N, R, 17] in [0, 1], 0: not reading. evidence: [N, 17, E] on that
     plane, as of `lift`, the same for all detectors; NaN: not known. x_cam: [N, 17, 3] metres, camera axes. up_cam:
     [N, 3] the world's upward direction, camera axes.
     """
@@ -45,21 +45,18 @@ class Runs(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """Bodies, or clips of them, for the simulated detector, and what real ones gave; of clips with their runs."""
+    """Bodies for the simulated detector, and what real ones gave."""
 
-    bodies: Bodies | Clips
+    bodies: Bodies
     detections: Detections
-    runs: Runs | None = None
 
 
-class Reading(NamedTuple):
-    """F frames of one body as one detector read them: fields as of `Detections`, [F, ...]; up_cam [3]."""
+class SeenClips(NamedTuple):
+    """Clips for the simulated detector, and what real ones gave, with the runs of its rows."""
 
-    xy: Array
-    confidence: Array
-    evidence: Array
-    x_cam: Array
-    up_cam: Array
+    clips: Clips
+    detections: Detections
+    runs: Runs
 
 
 def mixed_example(key: Key, data: Seen, view: ViewRates, masks: MaskRates, share: float) -> Example:
@@ -70,15 +67,15 @@ def mixed_example(key: Key, data: Seen, view: ViewRates, masks: MaskRates, share
 
 
 def mixed_clip(
-    key: Key, data: Seen, view: ViewRates, masks: MaskRates, share: float, *, num_frames: int
+    key: Key, data: SeenClips, view: ViewRates, masks: MaskRates, share: float, *, num_frames: int
 ) -> ClipExample:
-    """Likewise of `num_frames` = F frames at 30 a second, else `clip_example`; data: with clips as its bodies."""
+    """The same of `num_frames` = F frames at 30 a second, else `clip_example`."""
     which_key, own_key, row_key, mask_key = jax.random.split(key, 4)
-    seen = read(own_key, data.detections, view, to_and_fro(row_key, data.runs, num_frames))
-    sure = seen.confidence * draw_joints(mask_key, masks, H36M_17)
-    pinhole, statistics = jnp.asarray(PINHOLE), data.bodies.bodies.statistics
-    real = as_example(statistics, pinhole, seen.xy, sure, seen.x_cam, project(pinhole, seen.x_cam))
-    return _either(which_key, share, real, clip_example(own_key, data.bodies, view, masks, num_frames=num_frames))
+    reading = read(own_key, data.detections, view, to_and_fro(row_key, data.runs, num_frames))
+    sure = reading.confidence * draw_joints(mask_key, masks, H36M_17)
+    pinhole, statistics = jnp.asarray(PINHOLE), data.clips.bodies.statistics
+    real = as_example(statistics, pinhole, reading.xy, sure, reading.x_cam, project(pinhole, reading.x_cam))
+    return _either(which_key, share, real, clip_example(own_key, data.clips, view, masks, num_frames=num_frames))
 
 
 def _either(key: Key, share: float, real: T, simulated: T) -> T:
@@ -98,15 +95,15 @@ def detection_example(key: Key, data: Detections, statistics: Statistics, view: 
     what hides joints; a depth is never told.
     """
     row_key, read_key, mask_key, told_key, evidence_key = jax.random.split(key, 5)
-    seen = read(read_key, data, view, jax.random.randint(row_key, (1,), 0, len(data.xy)).astype(jnp.float32))
-    sure = seen.confidence[0] * draw_joints(mask_key, masks, H36M_17)
-    cond, turned = encode_keypoints(jnp.asarray(PINHOLE), seen.xy[0], sure)
+    reading = read(read_key, data, view, jax.random.randint(row_key, (1,), 0, len(data.xy)).astype(jnp.float32))
+    sure = reading.confidence[0] * draw_joints(mask_key, masks, H36M_17)
+    cond, turned = encode_keypoints(jnp.asarray(PINHOLE), reading.xy[0], sure)
     if view.told:
-        cond = tell_vertical(cond, turned, jnp.where(jax.random.bernoulli(told_key, view.told), seen.up_cam, 0.0))
+        cond = tell_vertical(cond, turned, jnp.where(jax.random.bernoulli(told_key, view.told), reading.up_cam, 0.0))
     if view.evidence:
-        evidence = jnp.where(jax.random.bernoulli(evidence_key, view.evidence), seen.evidence[0], jnp.nan)
+        evidence = jnp.where(jax.random.bernoulli(evidence_key, view.evidence), reading.evidence[0], jnp.nan)
         cond = tell_evidence(cond, turned, jnp.asarray(PINHOLE), evidence)
-    return Example(encode_pose(statistics, turned, seen.x_cam[0]), cond)
+    return Example(encode_pose(statistics, turned, reading.x_cam[0]), cond)
 
 
 def to_and_fro(key: Key, runs: Runs, num_frames: int) -> Array:
@@ -120,8 +117,8 @@ def to_and_fro(key: Key, runs: Runs, num_frames: int) -> Array:
     return first + jnp.where(length, jnp.minimum(gone, 2 * length - gone), 0)
 
 
-def read(key: Key, data: Detections, view: ViewRates, place: Array) -> Reading:
-    """Frames at places [F] among the rows of one body, as a random detector read them.
+def read(key: Key, data: Detections, view: ViewRates, place: Array) -> Detections:
+    """Frames at places [F] among the rows of one body, as a random detector read them: without R, and up_cam [3].
 
     Perhaps in the mirror, and by a camera that may roll. Between two rows all is linear but the confidence, which is
     the lower one.
@@ -145,7 +142,7 @@ def read(key: Key, data: Detections, view: ViewRates, place: Array) -> Reading:
     if view.free:
         angle = _ROLL * jax.random.normal(jax.random.fold_in(mirror_key, 1))
         xy, x_cam, (up,) = rolled(angle, xy, x_cam, up[None])
-    return Reading(xy, confidence, evidence, x_cam, up)
+    return Detections(xy, confidence, evidence, x_cam, up)
 
 
 def rolled(angle: Array, xy: Array, *cam: Array) -> tuple[Array, ...]:

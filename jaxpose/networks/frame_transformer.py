@@ -57,7 +57,7 @@ class FrameTransformer(nn.Module):
 
 
 class FrameAttention(nn.Module):
-    """What the frames of z [..., F, C] tell each other."""
+    """Attention between the frames of z [..., F, C]."""
 
     num_frames: int
     num_heads: int

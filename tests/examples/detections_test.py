@@ -8,7 +8,7 @@ from figures import STANDING
 
 from jaxpose.conditioning import MaskRates
 from jaxpose.examples import clips, detections, views
-from jaxpose.examples.detections import Detections, Runs, Seen, detection_example, mixed_clip, mixed_example
+from jaxpose.examples.detections import Detections, Runs, Seen, SeenClips, detection_example, mixed_clip, mixed_example
 from jaxpose.examples.rates import ViewRates
 from jaxpose.geometry.camera import project
 from jaxpose.geometry.skeleton import H36M_17
@@ -129,7 +129,7 @@ def test_a_clip_goes_to_and_fro_in_its_run(walk):
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_clips_of_real_detections_come_in_their_share(walk, share):
     bodies = clips.Clips(views.make_bodies(STANDING[None], np.ones(1), ViewRates()), *2 * [jnp.zeros(1, jnp.int32)])
-    example = mixed_clip(jax.random.key(3), Seen(bodies, *walk), ViewRates(mirror=0.0), OPEN, share, num_frames=5)
+    example = mixed_clip(jax.random.key(3), SeenClips(bodies, *walk), ViewRates(mirror=0.0), OPEN, share, num_frames=5)
     moved = np.linalg.norm(np.diff(np.asarray(example.x0).mean(-2), axis=0), axis=-1)
     assert example.x0.shape == (5, 17, 3)
     assert (example.cond.mask[..., :2].min() == 0) == bool(share), "a frame of the clip was not read"

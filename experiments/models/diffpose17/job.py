@@ -37,7 +37,7 @@ from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import metrics
 from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench, load_video_bench
 from jaxpose.examples.clips import ClipExample, clip_example, make_clips
-from jaxpose.examples.detections import Seen, mixed_clip
+from jaxpose.examples.detections import SeenClips, mixed_clip
 from jaxpose.examples.heatmaps import HeatmapRates
 from jaxpose.examples.rates import ViewRates
 from jaxpose.networks.diffpose import DEPTH_BINS, DiffPose
@@ -184,7 +184,7 @@ def load_data(config: ConfigDict) -> tuple[Any, Any, Statistics]:
     )
     clips = make_clips(bodies, mocap)
     if folder := data.get("detections", ""):
-        seen = Seen(clips, *load_detections(folder, data.detectors))
+        seen = SeenClips(clips, *load_detections(folder, data.detectors))
         print(f"{len(seen.detections.xy):,} frames of {folder}, read by {', '.join(data.detectors)}")
         how = {"view": view, "masks": masks, "share": data.detected, "num_frames": num_frames}
         return seen, functools.partial(mixed_clip, **how), bodies.statistics
