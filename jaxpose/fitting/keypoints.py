@@ -58,11 +58,11 @@ def _check(
     known = known_points(body, points)
     check_shape("uv_px", uv_px, ("N", "C", "F", len(known), 2), note=f" for {points!r}")
     check_shape("confidence", confidence, uv_px.shape[:-1], note=" as uv_px", low=0)
-    for name, value in cameras._replace(size=None)._asdict().items():
-        if value is not None and (value.shape[0] not in (1, len(uv_px)) or value.shape[1] not in (1, uv_px.shape[1])):
-            raise ValueError(
-                f"cameras.{name}: needed {len(uv_px)} items (or 1) of {uv_px.shape[1]} cameras, got {value.shape}"
-            )
+    items, num = (1, len(uv_px)), (1, uv_px.shape[1])
+    for name, value, last in zip(cameras._fields, cameras[:4], ((4,), (5,), (3, 3), (3,)), strict=False):
+        if value is not None:
+            shapes = dict.fromkeys((i, n, *last) for i in items for n in num)
+            check_shape(f"cameras.{name}", value, *shapes, note=" of clips and their cameras")
     if start is not None:
         check_shape("start", start.transl, (len(uv_px), uv_px.shape[2], 3), note=" for clips and frames")
     if not traced(confidence):

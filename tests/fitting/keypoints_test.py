@@ -1,5 +1,7 @@
 """Bodies from keypoints that were projected from bodies: pixels, joints, several cameras against one."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -175,3 +177,16 @@ def test_many_frames_that_are_wrong_alike_do_not_make_a_shape():
         px[weight] = np.linalg.norm(seen_by(cameras, points_of(anny_body(), found)) - uv, axis=-1).mean()
     assert np.square(found.betas).mean() < 0.25
     assert px[1.0] < 1.05 * px[0.0]
+
+
+@pytest.mark.parametrize(
+    ("field", "shape", "needed"),
+    [("distortion", (1, 4, 4), "[1, 1, 5] or [1, 4, 5]"), ("t_cam", (3, 4, 3), "[1, 1, 3] or [1, 4, 3]")],
+    ids=["lens of four numbers", "three clips"],
+)
+def test_a_camera_of_another_shape_is_named(field, shape, needed):
+    uv, cameras = np.zeros((1, 4, 2, 22, 2), np.float32), CAMERAS._replace(**{field: np.zeros(shape, np.float32)})
+    with pytest.raises(
+        ValueError, match=rf"cameras.{field}: needed {re.escape(needed)} .* got {re.escape(str(list(shape)))}"
+    ):
+        fit_keypoints(jax.random.key(0), anny_body(), uv, np.ones(uv.shape[:-1]), cameras, POINTS, None, up="y")
