@@ -38,6 +38,7 @@ from jaxpose.tasks.blocks import Block, even
 
 _SMOOTH, _RATE = 600.0, 30.0  # 1 / m^2 at 30 frames a second: `denoise_motion`'s at 20 mm of noise
 _ONE_CAMERA = ("camera", "fov", "camera_name", "format")
+_MOST_ERROR = 0.05  # of that extent, mean over points: fits of the bundled clips have 0.02 to 0.03 in the median
 _SHARE = 0.01  # of a person's larger extent in the image: about a detector's error (examples/detectors.py, DETECTOR)
 _MEMORY = 8.0  # that a fitted pose takes, of a drawn one: 12 kB a pose, of 8,000 at once (see memory.py)
 _START = {"body_pose": 63, "global_orient": 3, "transl": 3, "betas": 1}  # of --start: least numbers in a row
@@ -81,7 +82,8 @@ def fit(options: Fit, _: str) -> Generator[str, None, Outcome]:
     }
     shown: dict[str, Any] = {"labels": labels(views.frame, views.person, [f", {e:.1f} px" for e in per_frame])}
     shown["source"] = f"fitted to {options.input[0].name}"
-    return bodies.fitted(fitting.model, spent, body, rows, views.up, arrays, summary, **shown)
+    outcome = bodies.fitted(fitting.model, spent, body, rows, views.up, arrays, summary, **shown)
+    return outcome._replace(doubts={"keypoints": per_frame > _MOST_ERROR * _extent_px(views.xy, views.confidence)})
 
 
 def _worker(
@@ -138,7 +140,8 @@ def _read(paths: tuple[Path, ...], body: Body, options: Fit) -> tuple[MultiView,
             f"{path}: frame {views.frame[few[0]]}, person {views.person[few[0]]}: {count[few[0]]} points that the body "
             f"has, in any camera; needed {LEAST_POINTS} or more"
         )
-    noise = np.broadcast_to(options.noise_px or _noise_px(views.xy, confidence), len(confidence)).astype(np.float32)
+    noise = options.noise_px or np.maximum(_SHARE * _extent_px(views.xy, confidence), 0.5)
+    noise = np.broadcast_to(noise, len(confidence)).astype(np.float32)
     how = f"noise taken as {np.median(noise):.1f} px" + ("" if options.noise_px else ", 1 % of each person's size")
     return views._replace(confidence=confidence), noise, [*lines, how]
 
@@ -179,11 +182,11 @@ def _camera_of(views: MultiView, rows: np.ndarray) -> Camera:
     return jax.tree.map(lambda x: x[rows] if len(x) > 1 else x, views.camera)
 
 
-def _noise_px(xy: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-    """A share of the larger extent of the person, [R], mean over the cameras that see three points of it."""
+def _extent_px(xy: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """The larger extent of the person, [R], mean over the cameras that see three points of it."""
     enough = (confidence > 0).sum(-1) >= LEAST_POINTS
     extent = np.where(enough, extent_px(xy, confidence > 0), 0)
-    return np.maximum(_SHARE * extent.sum(1) / np.maximum(enough.sum(1), 1), 0.5)
+    return extent.sum(1) / np.maximum(enough.sum(1), 1)
 
 
 def _clips(views: MultiView) -> Generator[str, None, list[Block]]:

@@ -117,7 +117,13 @@ def test_two_cameras_find_the_body_in_their_world(as_clip, posed, tmp_path):
         if as_clip:  # else the shapes differ, and the motion's file has none
             np.testing.assert_allclose(motion_joints(tmp_path / "o" / "two_fitted_motion.npz"), y_up, atol=2e-3)
         start = dict(z)
-    if not as_clip:
+    verdict = lambda out: json.loads((tmp_path / out / "two_fitted.json").read_text())["verdict"]["poses_in_doubt"]  # noqa: E731
+    assert verdict("o")["keypoints"] == 0
+    if as_clip:
+        np.savez(tmp_path / "two.npz", keypoints=keypoints[:, :, ::-1], K=K, R=R, t=t, joints=COCO_17.joints, fps=30.0)
+        fit(tmp_path / "two.npz", "--out", tmp_path / "other", "--as-clip")
+        assert verdict("other")["keypoints"] == 3, "joints in another order"
+    else:
         # from where it ended: one camera of the two is enough to stay
         np.savez(tmp_path / "start.npz", **start)
         flags = ("--start", tmp_path / "start.npz", "--cameras", "1", "--noise-px", 1)
