@@ -19,7 +19,7 @@ MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 9, 3, 2
 MOST_LINES_AND_FILES = {
     ".": (1579, 10),
     "app": (288, 3),
-    "app/commands": (5753, 32),
+    "app/commands": (5754, 32),
     "app/detect": (1188, 11),
     "app/to_onnx": (559, 3),
     "app/viz": (1741, 12),
@@ -37,7 +37,7 @@ MOST_LINES_AND_FILES = {
     "tasks": (5136, 29),
     "training": (1464, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13760, "tests": 36105}
+MOST_LINES_IN_ALL = {"experiments": 13800, "tests": 36255}
 MAX_BYTES = 9_000_000
 
 
