@@ -2,6 +2,7 @@
 
     python -m experiments.evaluate world --model=pose17_fast                clips of validation subjects, filmed
     python -m experiments.evaluate world --model=pose17_fast --split=train  the clips on which constants were tuned
+    python -m experiments.evaluate world --model=pose17_fast --split=lying  ACCAD's woman, who lies and crawls, filmed
     python -m experiments.evaluate world --model=pose17_fast --walker       a real person in four calibrated cameras
 
 Filmed: motion capture (30 frames/s, true vertical, floor at 0) is seen by a random static camera 2.5 to 6 m from its
@@ -9,7 +10,11 @@ path, 0.4 to 2.6 m high, rolled by 3 degrees (standard deviation), through the t
 of which 60 % of the variance last 0.3 s. Walker: 100 frames at 60 frames/s; up is the calibration's z, the root and the
 feet are triangulated from all four cameras (1 to 2 cm). Feet stand where the ankle is slower than 0.3 m/s and lower
 than 0.15 m (walker: 0.2 m, since its ankles stand at z = 0.13 m).
-Path: mean distance of the root from the true one with the mean distance taken out, before (lifted) and after.
+Path: mean distance of the root from the true one with the mean distance taken out, before (lifted) and after. Slides:
+how far apart over the floor two places of an exported ankle are at most in a step of 0.2 s or more, in which its
+contact is likelier than not; medians. Of true steps: the same for feet that truly stand, beside the true ankles. Lying:
+height of hips and shoulders of the export against the true ones while a trunk is level and low; hovers: frames whose
+lowest joint is more than 15 cm above the true one. Contacts of knees, hands, hips and back: precision and recall.
 """
 
 import dataclasses
@@ -28,9 +33,10 @@ from jaxpose.base import Camera
 from jaxpose.datasets.mocap import data_root, load_mocap
 from jaxpose.examples.detectors import DETECTOR, draw_confidence
 from jaxpose.geometry.camera import look_at, project
+from jaxpose.geometry.root_path import CONTACTS
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.tasks.lift import lift
-from jaxpose.tasks.world import to_world
+from jaxpose.tasks.world import World, to_world
 
 _INTRINSICS = np.array([1150, 1150, 960, 540], np.float32)
 _LASTS, _SHARE = 0.9, 0.6  # of the detector's errors: correlation from frame to frame, share of the variance
@@ -42,13 +48,17 @@ _COLUMNS: dict[str, harness.Column] = {
     **{"height err m": "height_error_m:.2f", "root mm": "root_before_mm:.0f", "after": "root_mm:.0f"},
     **{"path mm": "path_before_mm:.0f", "path after": "path_mm:.0f", "in radius": "in_radius:.0%"},
     **{"precision": "precision:.2f", "recall": "recall:.2f", "Brier": "brier:.3f", "base": "brier_base:.3f"},
+    **{"slides cm": "slides_cm:.1f", "of true steps": "slides_in_steps_cm:.1f", "true": "slides_true_cm:.1f"},
+    **{"others' precision": "others_precision:.2f", "recall ": "others_recall:.2f"},
+    **{"lying cm": "lying_cm:.1f", "in 5 cm": "lying_in_5_cm:.0%", "hovers": "hovers:.0%"},
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(harness.Options):
-    split: str = option("val", "Subjects that are filmed.", legal=("val", "train"))
+    split: str = option("val", "Subjects that are filmed.", legal=("val", "train", "lying"))
     walker: bool = option(False, "The real walker in place of filmed motion capture.")
+    vertical: bool = option(False, "The true vertical is told.")
     hypotheses: int = option(50, "3D poses per detection.", low=2)
 
     @property
@@ -60,7 +70,8 @@ class Options(harness.Options):
 class Clip(NamedTuple):
     """Keypoints [F, 17, 2] px and confidences of a clip; true root [F, 3] and up [3], camera axes; feet that stand.
 
-    stands: [F, 2], known: [F] frames with a truth. height: metres of the camera over the floor.
+    stands: [F, 2], known: [F] frames with a truth. height: metres of the camera over the floor. joints: [F, 17, 3] in
+    its true world, y up; NaN where they are not known.
     """
 
     name: str
@@ -73,6 +84,7 @@ class Clip(NamedTuple):
     height: float
     stands: np.ndarray
     known: np.ndarray
+    joints: np.ndarray
 
 
 def world(model: released.Model, options: Options) -> Iterator[Item]:
@@ -97,11 +109,15 @@ def _scored(model: released.Model, clip: Clip, options: Options) -> dict[str, An
     camera, key = Camera(jnp.asarray(clip.intrinsics)), jax.random.key(options.seed)
     lifted = lift(key, model, *seen, camera=camera, num_hypotheses=options.hypotheses)
     joints, root = np.asarray(lifted.mean)[:num], np.asarray(lifted.root)[:, :num]
-    world = to_world(joints, root, fps=clip.fps)
+    world = to_world(joints, root, fps=clip.fps, gravity=-clip.up if options.vertical else None)
+    return _measured(world, root, clip)
+
+
+def _measured(world: World, root: np.ndarray, clip: Clip) -> dict[str, Any]:
     path = (world.root_world - world.t_world_camera) @ world.R_world_camera
     angle = float(np.degrees(np.arccos(np.clip(world.R_world_camera[1] @ clip.up, -1, 1))))
     away = np.linalg.norm(path - clip.root, axis=-1)[clip.known]
-    stands, chance = clip.stands[clip.known], world.contacts[clip.known]
+    stands, chance = clip.stands[clip.known], world.contacts[clip.known, :2]
     return {
         **{"up_deg": angle, "up_std_deg": world.up_std, "up_in_90": angle < 2.146 * world.up_std, "found": world.found},
         **{
@@ -111,6 +127,40 @@ def _scored(model: released.Model, clip: Clip, options: Options) -> dict[str, An
         **{"root_before_mm": _error(root.mean(0), clip), "root_mm": _error(path, clip)},
         **{"path_before_mm": _error(root.mean(0), clip, shape=True), "path_mm": _error(path, clip, shape=True)},
         **{"stands": stands.ravel(), "chance": chance.ravel()},
+        "slides": _slides(world.joints, world.contacts[:, :2] > 0.5, clip.fps),
+        "slides_in_steps": _slides(world.joints, clip.stands, clip.fps),
+        "slides_true": _slides(clip.joints, clip.stands, clip.fps),
+        **_lying(world, clip.joints),
+    }
+
+
+def _slides(joints: np.ndarray, stands: np.ndarray, fps: float) -> np.ndarray:
+    """Metres over the floor between places of an ankle while it stands [F, 2], of each step of 0.2 s or more."""
+    steps = []
+    for foot, on in zip(_FEET, stands.T, strict=True):
+        edges = np.flatnonzero(np.diff(on, prepend=False, append=False)).reshape(-1, 2)
+        for first, last in edges[np.diff(edges)[:, 0] >= 0.2 * fps]:
+            x = joints[first:last, foot][:, [0, 2]]
+            steps.append(np.linalg.norm(x[:, None] - x, axis=-1).max())
+    return np.array(steps)
+
+
+def _lying(world: World, joints: np.ndarray) -> dict[str, np.ndarray]:
+    """Errors of height, metres, in frames of a level and low trunk, whether the lowest joint hovers over it, and joints
+    beside the ankles that touch the floor, with their probability. Without a truth nothing is known.
+    """
+    others = [H36M_17.joints.index(name) for name in CONTACTS][2:]
+    trunk, y = joints[:, 8] - joints[:, 0], world.joints[..., 1]
+    level = abs(trunk[:, 1]) < 0.5 * np.linalg.norm(trunk, axis=-1)
+    lying = level & (joints[:, 0, 1] < 0.15) & (joints[:, 8, 1] < 0.22)
+    low = level & (joints[:, :, 1].min(1) < 0.1)
+    near = joints[:, others, 1] < np.array([*CONTACTS.values()])[2:] + 0.06
+    touches = near & (_speed(joints[:, others], 30.0) < _SPEED)
+    return {
+        "lying": abs(y - joints[..., 1])[lying][:, [1, 4, 11, 14]].ravel(),
+        "hovers": (y.min(1) - joints[..., 1].min(1))[low] > 0.15,
+        "touches": touches.ravel(),
+        "chance_of_others": world.contacts[:, 2:].ravel(),
     }
 
 
@@ -125,7 +175,22 @@ def _together(rows: list[dict[str, Any]]) -> dict[str, Any]:
     y, p = (np.concatenate([row[name] for row in with_floor]) for name in ("stands", "chance"))
     both = float((y & (p > 0.5)).sum())
     values |= {"precision": both / max(float((p > 0.5).sum()), 1), "recall": both / max(float(y.sum()), 1)}
+    for name in ("slides", "slides_in_steps", "slides_true", "lying"):
+        values[f"{name}_cm"] = 100 * _median(np.concatenate([row[name] for row in rows]))
+    lying, hovers, touches, sure = (
+        np.concatenate([row[name] for row in rows]) for name in ("lying", "hovers", "touches", "chance_of_others")
+    )
+    values |= {"lying_in_5_cm": float((lying < 0.05).sum() / max(len(lying), 1)), "lying_values": len(lying)}
+    values |= {"hovers": float(hovers.sum() / max(len(hovers), 1))}
+    found = float((touches & (sure > 0.5)).sum())
+    values |= {"others_precision": found / max(float((sure > 0.5).sum()), 1)}
+    values |= {"others_recall": found / max(float(touches.sum()), 1)}
     return values | {"brier": float(((p - y) ** 2).mean()), "brier_base": float(y.mean() * (1 - y.mean()))}
+
+
+def _median(x: np.ndarray) -> float:
+    """0 of nothing."""
+    return float(np.median(x)) if len(x) else 0.0
 
 
 def _error(root: np.ndarray, clip: Clip, *, shape: bool = False) -> float:
@@ -135,9 +200,15 @@ def _error(root: np.ndarray, clip: Clip, *, shape: bool = False) -> float:
 
 def _filmed(split: str) -> Iterator[Clip]:
     """A clip of each category and subject (three of validation), but for climbing, which has no floor."""
-    mocap, rng = load_mocap(data_root(), split), np.random.default_rng(0 if split == "train" else 1)
+    lying = split == "lying"
+    mocap = load_mocap(data_root(), "train_accad", ("accad",)) if lying else load_mocap(data_root(), split)
+    rng = np.random.default_rng(0 if split == "train" else 1)
     length = np.bincount(mocap.sequence, minlength=len(mocap.name))
     start = np.searchsorted(mocap.sequence, np.arange(len(mocap.name)))
+    if lying:
+        for take in np.repeat(np.flatnonzero(mocap.category == "floor"), 4):
+            yield _film(rng, mocap.name[take][:3], mocap.joints[start[take] : start[take] + min(length[take], _FRAMES)])
+        return
     for category in np.unique(mocap.category[mocap.category != "climb"]):
         for subject in rng.permutation(np.unique(mocap.subject[mocap.category == category]))[:12]:
             fits = (mocap.category == category) & (mocap.subject == subject) & (length >= _LEAST)
@@ -166,7 +237,7 @@ def _film(rng: np.random.Generator, name: str, joints: np.ndarray) -> Clip:
     seen = (xy + error * bench.crop_pixel(xy)).astype(np.float32), np.asarray(confidence), _INTRINSICS
     feet = joints[:, _FEET]
     stands = (_speed(feet, 30.0) < _SPEED) & (feet[..., 1] < _LOW)
-    return Clip(name, *seen, 30.0, x_cam[:, 0], R[:, 1], height, stands, np.ones(len(xy), bool))
+    return Clip(name, *seen, 30.0, x_cam[:, 0], R[:, 1], height, stands, np.ones(len(xy), bool), joints)
 
 
 def _walker() -> Iterator[Clip]:
@@ -179,7 +250,8 @@ def _walker() -> Iterator[Clip]:
         seen = np.asarray(view.keypoints), np.asarray(view.confidence), view.intrinsics[0]
         rows = view.frame
         root = (hip @ R.T + t)[rows]
-        yield Clip(name, *seen, film.fps, root, R[:, 2], float((-R.T @ t)[2]), stands[rows], known[rows])
+        height, unknown = float((-R.T @ t)[2]), np.full((len(rows), 17, 3), np.nan)
+        yield Clip(name, *seen, film.fps, root, R[:, 2], height, stands[rows], known[rows], unknown)
 
 
 def _speed(x: np.ndarray, fps: float) -> np.ndarray:

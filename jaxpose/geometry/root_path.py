@@ -1,15 +1,16 @@
-"""The path of a person's root before a static camera, and when their feet stand, by a Kalman smoother.
+"""The path of a person's root before a static camera, and what touches the floor when, by a Kalman smoother.
 
-A lifted root is good across its ray and poor along it, with an error that lasts; a foot that stands does not move, and
-stands on the floor. State and observations at a frame, a_f the ankle about the root in the lifted pose:
+A lifted root is good across its ray and poor along it, with an error that lasts; what touches the floor does not move.
+State and observations at a frame, a_k point k about the root in the lifted pose, less its height when it touches:
 
     r, v   root and its velocity; white noise acceleration          root = r + b ray + noise
-    b      error of depth that lasts, first-order autoregressive    a_f  = q_f - r + noise
-    q_f    ankle f; still while f stands, else free                 up . q_f = level of standing ankles + noise
+    b      error of depth that lasts, first-order autoregressive    a_k  = q_k - r + noise
+    q_k    point k; still while it touches, else free               up . q_k = level of the floor + noise
 
-Whether f stands is a logistic function of the ankle's height over that level and of its speed across the ray and along
-it, along a path that was smoothed without feet. It was fitted to training subjects: standing is an ankle below 0.15 m
-and 0.3 m/s (experiments/evaluate/world.py).
+Whether k touches is a logistic function of its height over that level and of its speed across the ray and along it,
+along a path that was smoothed without contacts. Those of feet were fitted to training subjects: standing is an ankle
+below 0.15 m and 0.3 m/s; those of the other points with ACCAD's woman besides, who lies and crawls: no more than 0.06 m
+over its height, and as slow (experiments/evaluate/world.py).
 Source: the Rauch-Tung-Striebel smoother; feet as landmarks: Bloesch et al., State Estimation for Legged Robots, 2012.
 """
 
@@ -18,19 +19,29 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxpose.geometry.skeleton import Skeleton
+
+# Metres of a joint over the floor when it touches it: the shared motion capture's standing feet, and those who lie.
+CONTACTS = {"left_ankle": 0.075, "right_ankle": 0.075, "left_knee": 0.05, "right_knee": 0.05, "left_wrist": 0.04}
+CONTACTS |= {"right_wrist": 0.04, "left_hip": 0.07, "right_hip": 0.07, "thorax": 0.13}
 # Of the samples' spread of depth: noise that differs from frame to frame, that lasts, and that all frames share.
 _WHITE, _LASTING, CONSTANT = 0.4, 0.6, 0.52
 _LASTS = 0.2  # seconds, of b
 _ACROSS = 0.01  # metres, least noise of the root across its ray
 _ACCELERATION = 1.0  # m^2 / s^3
-_ANKLE_ACROSS, _ANKLE_ALONG = 0.04, 0.1  # metres; a pose's errors last, so more than a frame's
-_SLIP, _FREE = 0.005, 1.0  # metres from frame to frame, of ankles that stand and do not
-_LEVEL = 0.10  # metres: of the ankle's level in one frame of about ten that say the same
+_POINT_ACROSS, _POINT_ALONG = 0.04, 0.1  # metres; a pose's errors last, so more than a frame's
+_SLIP, _FREE = 0.005, 1.0  # metres from frame to frame, of points that touch and do not
+_LEVEL = 0.10  # metres: of a point's level in one frame of about ten that say the same
 _WIDE = 10.0  # metres and metres a second, before the first frame
-_STEP, _SMOOTHING = 0.2, 0.067  # seconds over which speeds are taken; deviation over which ankles are averaged
-# Logit of standing: 1, height over the level (m), its positive part, log speed across and along (m/s), height over the
+_STEP, _SMOOTHING = 0.2, 0.067  # seconds over which speeds are taken; deviation over which points are averaged
+# Logit of touching: 1, height over the level (m), its positive part, log speed across and along (m/s), height over the
 # other ankle (m).
 _STANDS = np.array([-2.99, 1.12, -25.89, -2.62, -0.43, -2.17])
+_TOUCHES = np.array([-2.22, 14.65, -39.24, -2.64, -0.24, 0.0])
+_LIMBS = [(f"{side}_{a}", f"{side}_{b}", f"{side}_{c}") for side in ("left", "right")
+          for a, b, c in (("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist"))]  # fmt: skip
+_OFF, _RAISED, _TILTED = 0.05, 0.1, 0.1  # metres of contacts in a pose; of whole poses: metres, radians
+_FADE = 0.15  # seconds over which a limb leaves its place on the floor
 _LEAST_SPEED = 0.05  # m / s
 
 
@@ -48,8 +59,8 @@ class Path(NamedTuple):
 def smooth_root(
     root: np.ndarray,
     depth_std: np.ndarray,
-    ankles: np.ndarray,
-    stands: np.ndarray,
+    points: np.ndarray,
+    touches: np.ndarray,
     seconds: np.ndarray,
     up: np.ndarray,
     level: float,
@@ -58,30 +69,31 @@ def smooth_root(
 ) -> Path:
     """The root's path [F, 3], camera axes, metres, of what was lifted from F frames of one person.
 
-    root: [F, 3]. depth_std: [F] of the samples along the ray. ankles: [F, 2, 3] about the root. stands: [F, 2]
-    probabilities, 0: nothing is known of the foot. seconds: [F] rising. up: [3]. level: up . x of ankles that stand.
-    rng, num_draws: source and number H of the paths that are drawn.
+    root: [F, 3]. depth_std: [F] of the samples along the ray. points: [F, K, 3] about the root, less their heights.
+    touches: [F, K] probabilities, 0: nothing is known of the point. seconds: [F] rising. up: [3]. level: up . x of the
+    floor. rng, num_draws: source and number H of the paths that are drawn.
     """
-    num, size = len(root), 13
+    num, size = len(root), 7 + points[0].size
     # Of a smooth root: along a ray with the root's own noise, b would take that noise up, and the depth with it.
     ray = _averaged(root, seconds)
     ray = ray / np.linalg.norm(ray, axis=-1, keepdims=True)
     along = ray[:, :, None] * ray[:, None, :]
     across = np.eye(3) - along
     noise_root = _jitter(root, across) ** 2 * across + (_WHITE * depth_std)[:, None, None] ** 2 * along
-    noise_ankle = _ANKLE_ACROSS**2 * across + _ANKLE_ALONG**2 * along
+    noise_point = _POINT_ACROSS**2 * across + _POINT_ALONG**2 * along
     means, covariances, before = [], [], []
     x, P = np.zeros(size), _WIDE**2 * np.eye(size)
-    x[:3], x[7:] = root[0], (root[0] + ankles[0]).ravel()
+    x[:3], x[7:] = root[0], (root[0] + points[0]).ravel()
     P[6, 6] = (_LASTING * depth_std[0]) ** 2
     for f in range(num):
         F = np.eye(size)
         if f:
-            F, Q = _transition(seconds[f] - seconds[f - 1], depth_std[f], np.minimum(stands[f], stands[f - 1]))
+            F, Q = _transition(seconds[f] - seconds[f - 1], depth_std[f], np.minimum(touches[f], touches[f - 1]))
             x, P = F @ x, F @ P @ F.T + Q
         before.append((F, x, P))
-        H, noise = _observation(ray[f], noise_root[f], noise_ankle[f], stands[f], up)
-        z = np.concatenate([root[f], ankles[f].ravel(), [level] * (len(H) - 9)])
+        H, noise = _observation(ray[f], noise_root[f], noise_point[f], touches[f], up)
+        z = np.concatenate([root[f], points[f].ravel()])
+        z = np.concatenate([z, [level] * (len(H) - len(z))])
         gain = np.linalg.solve(H @ P @ H.T + noise, H @ P).T
         keep = np.eye(size) - gain @ H
         x, P = x + gain @ (z - H @ x), keep @ P @ keep.T + gain @ noise @ gain.T
@@ -120,17 +132,17 @@ def _backwards(
 
 
 def _observation(
-    ray: np.ndarray, noise_root: np.ndarray, noise_ankle: np.ndarray, stands: np.ndarray, up: np.ndarray
+    ray: np.ndarray, noise_root: np.ndarray, noise_point: np.ndarray, touches: np.ndarray, up: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """H and the covariance of what is observed at a frame: root, ankles about it, and the level of those that stand."""
-    H, noise = np.zeros((9, 13)), np.zeros((9, 9))
+    """H and the covariance of what is observed at a frame: root, points about it, and the level of those that touch."""
+    size, on = 3 + 3 * len(touches), np.flatnonzero(touches > 0.5)
+    H, noise = np.zeros((size + len(on), size + 4)), np.zeros((size + len(on), size + len(on)))
     H[:3, :3], H[:3, 6], noise[:3, :3] = np.eye(3), ray, noise_root
-    for foot in (0, 1):
-        at, q = slice(3 + 3 * foot, 6 + 3 * foot), slice(7 + 3 * foot, 10 + 3 * foot)
-        H[at, :3], H[at, q], noise[at, at] = -np.eye(3), np.eye(3), noise_ankle
-    for foot in np.flatnonzero(stands > 0.5).tolist():
-        H, noise = np.pad(H, ((0, 1), (0, 0))), np.pad(noise, (0, 1))
-        H[-1, 7 + 3 * foot : 10 + 3 * foot], noise[-1, -1] = up, (_LEVEL / stands[foot]) ** 2
+    for k in range(len(touches)):
+        at, q = slice(3 + 3 * k, 6 + 3 * k), slice(7 + 3 * k, 10 + 3 * k)
+        H[at, :3], H[at, q], noise[at, at] = -np.eye(3), np.eye(3), noise_point
+    for row, k in enumerate(on.tolist(), size):
+        H[row, 7 + 3 * k : 10 + 3 * k], noise[row, row] = up, (_LEVEL / touches[k]) ** 2
     return H, noise
 
 
@@ -140,39 +152,86 @@ def _jitter(root: np.ndarray, across: np.ndarray) -> float:
         return _ACROSS
     second = root[2:] - 2 * root[1:-1] + root[:-2]
     square = np.einsum("fi,fij,fj->f", second, across[1:-1], second) / 6  # of two coordinates: median 2 log 2
-    return float(np.maximum(_ACROSS, np.sqrt(np.median(square) / (2 * np.log(2)))))
+    return float(np.maximum(_ACROSS, np.sqrt(max(np.median(square), 0) / (2 * np.log(2)))))
 
 
-def _transition(dt: float, depth_std: float, stands: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    F, Q = np.eye(13), np.zeros((13, 13))
+def _transition(dt: float, depth_std: float, touches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    F, Q = np.eye(7 + 3 * len(touches)), np.zeros((7 + 3 * len(touches),) * 2)
     F[:3, 3:6] = dt * np.eye(3)
     for row, column, value in ((0, 0, dt**3 / 3), (0, 3, dt**2 / 2), (3, 0, dt**2 / 2), (3, 3, dt)):
         Q[row : row + 3, column : column + 3] = _ACCELERATION * value * np.eye(3)
     F[6, 6] = np.exp(-dt / _LASTS)
     Q[6, 6] = (1 - F[6, 6] ** 2) * (_LASTING * depth_std) ** 2
-    for foot in (0, 1):
-        q = slice(7 + 3 * foot, 10 + 3 * foot)
-        Q[q, q] = _SLIP ** (2 * stands[foot]) * _FREE ** (2 * (1 - stands[foot])) * np.eye(3)
+    Q[7:, 7:] = np.diag(np.repeat(_SLIP ** (2 * touches) * _FREE ** (2 * (1 - touches)), 3))
     return F, Q
 
 
-def contact_features(
-    root: np.ndarray, ankles: np.ndarray, seconds: np.ndarray, up: np.ndarray, level: float
-) -> np.ndarray:
-    """[F, 2, 6] of what tells that an ankle stands; arguments as of `smooth_root`, root smoothed."""
-    x = root[:, None] + _averaged(ankles, seconds)
+def contacts(root: np.ndarray, points: np.ndarray, seconds: np.ndarray, up: np.ndarray, level: float) -> np.ndarray:
+    """Probability [F, K] that each point, of CONTACTS, touches the floor; arguments as of `smooth_root`, root smoothed.
+
+    K is 2, the ankles, or more.
+    """
+    x = root[:, None] + _averaged(points, seconds)
     height = x @ up - level
     speed = _velocity(x, seconds)
     ray = root / np.linalg.norm(root, axis=-1, keepdims=True)
     along = np.einsum("fkd,fd->fk", speed, ray)
     across = np.linalg.norm(speed - along[..., None] * ray[:, None], axis=-1)
     logs = (np.log(across + _LEAST_SPEED), np.log(abs(along) + _LEAST_SPEED))
-    return np.stack([np.ones_like(height), height, np.maximum(height, 0), *logs, height - height[:, ::-1]], -1)
+    other = height - height[:, [1, 0, *range(2, height.shape[1])]]
+    features = np.stack([np.ones_like(height), height, np.maximum(height, 0), *logs, other], -1)
+    weights = np.concatenate([np.tile(_STANDS, (2, 1)), np.tile(_TOUCHES, (height.shape[1] - 2, 1))])
+    probability: np.ndarray = 1 / (1 + np.exp(-(features * weights).sum(-1)))
+    return probability
 
 
-def contacts(root: np.ndarray, ankles: np.ndarray, seconds: np.ndarray, up: np.ndarray, level: float) -> np.ndarray:
-    """Probability [F, 2] that the left and the right foot stand."""
-    return 1 / (1 + np.exp(-contact_features(root, ankles, seconds, up, level) @ _STANDS))
+def grounded(x: np.ndarray, touches: np.ndarray, seconds: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Joints [F, J, 3] metres, y up, floor at 0, moved so that those which touch the floor lie on it and do not slide.
+
+    touches: [F, K] probabilities of CONTACTS. Each pose is raised and tilted a little as a whole; then ankles and
+    wrists stay where they are in the mean while they touch, by a turn of the limb, whose bones keep their lengths.
+    """
+    from scipy.spatial.transform import Rotation
+
+    index = [skeleton.joints.index(name) for name in CONTACTS]
+    heights, on = np.array(list(CONTACTS.values())), touches > 0.5
+    middle = x.mean(1, keepdims=True)
+    A = np.where([True, False, True], (x - middle)[:, index], 1.0)[..., [1, 0, 2]]
+    W = np.where(on, touches, 0)[..., None] / _OFF**2
+    prior = np.diag([_RAISED**-2, _TILTED**-2, _TILTED**-2])
+    lift = np.linalg.solve(np.einsum("fki,fkj->fij", W * A, A) + prior,
+                           np.einsum("fki,fk->fi", W * A, heights - x[:, index, 1])[..., None])[..., 0]  # fmt: skip
+    lift = _averaged(lift, seconds)
+    turn = Rotation.from_rotvec(np.stack([-lift[:, 2], 0 * lift[:, 0], lift[:, 1]], -1)).as_matrix()
+    x = middle + np.einsum("fij,fkj->fki", turn, x - middle) + lift[:, :1, None] * [0, 1, 0]
+    far = round(_FADE / float(np.median(np.diff(seconds)))) if len(x) > 1 else 0
+    for limb in _LIMBS:
+        a, b, c = (skeleton.joints.index(name) for name in limb)
+        k = list(CONTACTS).index(limb[2])
+        shift = np.zeros((len(x), 3))
+        for first, last in np.flatnonzero(np.diff(on[:, k], prepend=False, append=False)).reshape(-1, 2):
+            place = x[first:last, c].mean(0)
+            shift[first:last] = np.where([True, False, True], place, heights[k]) - x[first:last, c]
+        near = np.convolve(on[:, k], np.ones(2 * far + 1))[far : far + len(x)]
+        known = on[:, k] | (near < 0.5)
+        if known.any():
+            shift = np.stack([np.interp(seconds, seconds[known], d[known]) for d in shift.T], -1)
+            x[:, b], x[:, c] = _bent(x[:, a], x[:, b], x[:, c], x[:, c] + shift, seconds)
+    return x
+
+
+def _bent(
+    a: np.ndarray, b: np.ndarray, c: np.ndarray, goal: np.ndarray, seconds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The middle and the end [F, 3] of limbs a, b, c whose ends are as near to their goals as the bones reach."""
+    upper, lower = np.linalg.norm(b - a, axis=-1, keepdims=True), np.linalg.norm(c - b, axis=-1, keepdims=True)
+    aim = (goal - a) / np.linalg.norm(goal - a, axis=-1, keepdims=True)
+    reach = np.clip(np.linalg.norm(goal - a, axis=-1, keepdims=True), abs(upper - lower) + 1e-6, upper + lower)
+    along = (upper**2 - lower**2 + reach**2) / (2 * reach)
+    side = _averaged(b - (a + c) / 2, seconds)
+    side = side - (side * aim).sum(-1, keepdims=True) * aim
+    side = side / np.maximum(np.linalg.norm(side, axis=-1, keepdims=True), 1e-9)
+    return a + along * aim + np.sqrt(np.maximum(upper**2 - along**2, 0)) * side, a + reach * aim
 
 
 def _averaged(x: np.ndarray, seconds: np.ndarray) -> np.ndarray:

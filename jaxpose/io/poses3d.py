@@ -1,7 +1,7 @@
 """3D poses of people from files, in metres and in the axes of a level camera (geometry/axes.py).
 
-    .npz   joints3d [N, J, 3], with `confidence` or `visible` [N, J] where known; or of our own results `joints_world`,
-           else `pose` at `root_path` or `pose_root`, else `mean`, else `samples` [N, J, 3]; or the benchmark's
+    .npz   joints3d [N, J, 3], with `confidence` or `visible` [N, J] where known; or of our own results `joints_world`
+           or `joints_path`, else `pose` at `pose_root`, else `mean`, else `samples` [N, J, 3]; or the benchmark's
            `joints_cam`. Further: `joints` [J] names or `skeleton`, `frame` and `person` [N], `fps`, `up`, `unit`
     .npy   [N, J, 3], or [N, J, 4] with a confidence; [J, 3 or 4] is one pose
     .csv   a header frame,person,hip_x,hip_y,hip_z,... (keypoint_arrays.py)
@@ -37,7 +37,7 @@ from jaxpose.reading import check_growth, reader
 
 _CLEARLY_UPRIGHT = 0.7  # mean height of unit trunks: of 683 takes of shared/data/mocap 50 have less (floor, acrobatics)
 _SMALLEST, _LARGEST = 0.3, 4.0  # metres that a person measures along some axis, in any posture
-_KEYS = ("joints3d", "joints_world", "mean", "samples", "joints_cam")
+_KEYS = ("joints3d", "joints_world", "joints_path", "mean", "samples", "joints_cam")
 _CONFIDENCES = ("confidence", "visible")
 _FARTHEST = 1e9  # of any unit: what is farther is no place
 # 17 joints without names are Human3.6M's
@@ -167,9 +167,8 @@ def holds_poses3d(source: Source) -> bool:
 def _values(source: Source, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """Joints [N, K, 3] as in the file, NaN where missing."""
     key = next((key for key in _KEYS if key in arrays), None)
-    place = next((name for name in ("root_path", "pose_root") if {"pose", name} <= set(arrays)), None)
-    if key == "mean" and place is not None:  # a lift: the one pose of each row, at its place
-        pose, root = (as_float(source, name, arrays[name]) for name in ("pose", place))
+    if key == "mean" and {"pose", "pose_root"} <= set(arrays):  # a lift: the one pose of each row, at its place
+        pose, root = (as_float(source, name, arrays[name]) for name in ("pose", "pose_root"))
         if pose.ndim == 3 and root.shape == (len(pose), 3):
             return pose + root[:, None]
     if key is None:

@@ -23,7 +23,7 @@ from jaxpose.geometry.windows import rows_of_people, timeline
 from jaxpose.io.smpl_motion import Motion, bones_of, posed
 
 ASSUMED_FPS, STILL_FPS = 30.0, 1.0
-ROOTS = ("root_world", "root_path", "pose_root")  # of a result's one pose, the best first: smoothed over time, or not
+PLACED = {"joints_world": "root_world", "joints_path": "root_path"}  # a result's one pose on its smoothed root
 _COHERENT = 1.5  # times as far as their mean, from frame to frame: hypotheses that are motions already
 _PLACED = "the camera, taken as level, stands at the origin; y up, and where the floor is is not known"
 _INPUT = "about the origin of the input, its camera taken as level; y up"
@@ -84,7 +84,7 @@ class _Rows(NamedTuple):
 def of_joints(arrays: dict[str, Any], takes: int = 0, seed: int = 0) -> Clip:
     """The tracks of a result's arrays, with `takes` of its hypotheses.
 
-    joints [J] names; `pose` at the first there is of ROOTS, or `mean`, or `samples` [N, J, 3] alone (poses out of
+    joints [J] names; one of PLACED, or `pose` at `pose_root`, or `mean`, or `samples` [N, J, 3] alone (poses out of
     nothing); samples [H, N, J, 3]; root [H, N, 3] that they stand at, or root_paths, whole paths that they stand on;
     radius_90 [N, J]; frame, person, seconds [N], fps; up.
     """
@@ -93,9 +93,8 @@ def of_joints(arrays: dict[str, Any], takes: int = 0, seed: int = 0) -> Clip:
     alone = np.ndim(samples) == 3
     best = samples if alone else arrays["pose" if get("pose") is not None else "mean"]
     if root is not None:
-        place = next((arrays[name] for name in ROOTS if get(name) is not None), np.mean(root, 0))
-        best = best + np.asarray(place)[:, None]
-    best = np.asarray(best, np.float64)
+        best = best + (np.mean(root, 0) if get("pose_root") is None else np.asarray(get("pose_root")))[:, None]
+    best = np.asarray(next((arrays[name] for name in PLACED if name in arrays), best), np.float64)
     rows = _rows(arrays, len(best), alone and get("fps") is None)
     camera = _PLACED if root is not None else _INPUT
     axes = _ROOT if alone else camera if get("up") in (None, "-y") else _WORLD

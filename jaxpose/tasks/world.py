@@ -3,7 +3,7 @@
     x_world = R_world_camera x_cam + t_world_camera
 
 The vertical is given, or told by the people (geometry/gravity.py); so is the camera's height over the floor. The roots
-are smoothed over time with the feet that stand (geometry/root_path.py). A single camera does not know size: where it
+are smoothed over time with what touches the floor (geometry/root_path.py). A single camera does not know size: where it
 takes a person to be 2 % too large, all is 2 % too far away. A camera height that is given corrects that as far as its
 vertical is known, by how far away a person would have to be to stand on the floor.
 """
@@ -16,22 +16,22 @@ import numpy as np
 from jaxpose.base import Numbers, brief
 from jaxpose.compiled import check_shape, checked
 from jaxpose.geometry import gravity as grav
-from jaxpose.geometry.root_path import CONSTANT, contacts, smooth_root
+from jaxpose.geometry.root_path import CONSTANT, CONTACTS, contacts, grounded, smooth_root
 from jaxpose.geometry.skeleton import H36M_17, Skeleton
 from jaxpose.geometry.windows import rows_of_people
 
-ANKLE_HEIGHT = 0.075  # metres, of the joint over the floor: the shared motion capture's standing feet
 _DEPTH_SPREAD = 0.033  # of the distance: the samples' spread of depth where there is one sample only
 _GIVEN_STD, _CALIBRATED_STD = (
     np.radians(1.0),
     np.radians(0.2),
 )  # of a vertical that is given, as by a phone, and measured
-_ANKLE_STD = 0.03  # metres, of ANKLE_HEIGHT over people and shoes
+_HEIGHT_STD = 0.03  # metres, of the heights of joints that touch the floor, over people and shoes
 _SIZE = 0.04  # of a person the model was not trained on: stature over adults of one sex (ANSUR II: 69 of 1756 mm)
 _RATE = 30.0
 _LEAST_FRAMES = 5  # of a person whose feet can be told to stand
 _HALF_SECONDS = 2.0  # of each half of a clip, whose verticals are compared
 _STANDING = 0.7
+_LEAST_SHARE = 0.05  # of all contacts, of those of one joint that tell the floor
 _SUPPORT = 0.4  # of the frames, of people who stand on a floor
 
 
@@ -42,7 +42,9 @@ class World(NamedTuple):
     root_radius_90: [N] metres about root_world that hold the root in 90 % of the cases, the vertical taken as it is.
     root_paths: [H, N, 3] metres, whole paths as likely as root_world is, for bands of lengths, distances and speeds; as
     many as the given root has hypotheses.
-    contacts: [N, 2] probability that the left and the right foot stand.
+    contacts: [N, 9] probability that each of CONTACTS touches the floor: feet, knees, hands, hips, back.
+    joints: [N, J, 3] metres, the poses where they stand, moved a little so that what touches the floor lies on it and
+    does not slide.
     up_std: degrees, of the vertical. camera_height: metres over the floor. found: the vertical is given, or told by the
     people, and not just assumed. said: how each was found, and doubts.
     """
@@ -53,6 +55,7 @@ class World(NamedTuple):
     root_radius_90: np.ndarray
     root_paths: np.ndarray
     contacts: np.ndarray
+    joints: np.ndarray
     up_std: float
     camera_height: float
     found: bool
@@ -63,11 +66,11 @@ class World(NamedTuple):
 
 
 class _Person(NamedTuple):
-    """Rows of one person by time, what tells the vertical, ankles [F, 2, 3] about the root, and seconds [F]."""
+    """Rows of one person by time, what tells the vertical, points [F, K, 3] about the root, and seconds [F]."""
 
     rows: np.ndarray
     seen: grav.Seen
-    ankles: np.ndarray
+    points: np.ndarray
     seconds: np.ndarray
 
 
@@ -112,22 +115,30 @@ def to_world(
     rng, given = np.random.default_rng(seed), camera_height is not None
     walks = [_walk(one, up, rng, len(samples)) for one in people]
     floor = _floor(walks, up, up_std, camera_height)
-    up = up if given or gravity is not None else floor.up
+    if not (given or gravity is not None):
+        lying, up = max(len(walk.places) for walk in walks) > 1, floor.up
+        if lying:  # what touches the floor is known better with the better vertical
+            walks = [_walk(one, up, rng, len(samples)) for one in people]
+            floor = _floor(walks, up, up_std, None)
+            up = floor.up
     camera_height = floor.camera_height
     notes.append(f"floor {camera_height:.2f} m below the camera, {'given' if given else 'told by the feet'}")
     notes += _doubts([int(person[one.rows[0]]) for one in people], floor)
-    path, radius, stands, paths = np.zeros((num, 3)), np.zeros(num), np.zeros((num, 2)), np.zeros((*samples.shape,))
+    path, radius, touches, paths = np.zeros((num, 3)), np.zeros(num), np.zeros((num, 9)), np.zeros((*samples.shape,))
     for one, walk, factor, sure in zip(people, walks, floor.factor, floor.factor_std, strict=True):
         left = sure if given else walk.shared
-        path[one.rows], stands[one.rows] = factor * walk.root, walk.stands
+        path[one.rows], touches[one.rows] = factor * walk.root, walk.touches
         distance = np.linalg.norm(walk.root, axis=-1)
         # 1.645: the error is one of depth in the main, so of one dimension
         radius[one.rows] = 1.645 * np.sqrt(walk.variance + (left * distance) ** 2)
         size = 1 + left * rng.normal(size=(len(samples), 1, 1))
         paths[:, one.rows] = factor * size * walk.draws
     R, t = _axes(up, path[np.lexsort((person, frame))[0]], camera_height) if placed is None else placed
+    x = joints @ R.T + (path @ R.T + t)[:, None]
+    for one in people:
+        x[one.rows] = grounded(x[one.rows], touches[one.rows], one.seconds, skeleton)
     placed_paths = (path @ R.T + t, radius, paths @ R.T + t)
-    return World(R, t, *placed_paths, stands, float(np.degrees(up_std)), camera_height, known, tuple(notes))
+    return World(R, t, *placed_paths, touches, x, float(np.degrees(up_std)), camera_height, known, tuple(notes))
 
 
 def _axes(up: np.ndarray, root: np.ndarray, camera_height: float) -> tuple[np.ndarray, np.ndarray]:
@@ -150,41 +161,44 @@ def _up(people: list[_Person], gravity: np.ndarray | None, placed: tuple[np.ndar
 
 
 class _Walk(NamedTuple):
-    """A person's path in camera axes: root [F, 3], its variance [F], draws [H, F, 3], standing feet [F, 2].
+    """A person's path in camera axes: root [F, 3], its variance [F], draws [H, F, 3], what touches the floor [F, K].
 
-    shared: standard deviation of what factor of size and distance all frames share. camera_height: by these feet.
-    foot: [3] the middle of the ankles that stand, else of the lower ones.
+    shared: standard deviation of what factor of size and distance all frames share. camera_height: by what touches.
+    places: [P, 3] on the floor, below the ankles that stand, and below each other joint that lies on it.
     """
 
     root: np.ndarray
     variance: np.ndarray
     draws: np.ndarray
-    stands: np.ndarray
+    touches: np.ndarray
     shared: float
     camera_height: float
-    foot: np.ndarray
+    places: np.ndarray
 
 
 def _walk(one: _Person, up: np.ndarray, rng: np.random.Generator, num_draws: int) -> _Walk:
-    level = grav.ankle_level(one.seen, up)
-    stands = np.zeros((len(one.rows), 2))
-    lifted = (one.seen.root, one.seen.depth_std, one.ankles)
+    level, points = grav.floor_level(one.seen, up), one.points - one.seen.heights[:, None] * up
+    touches = np.zeros(points.shape[:2])
     if len(one.rows) >= _LEAST_FRAMES:
-        path = smooth_root(*lifted, stands, one.seconds, up, level)
-        stands = contacts(path.root, one.ankles, one.seconds, up, level)
-        if (sure := stands > _STANDING).any():
-            level = float(np.median(((path.root[:, None] + one.ankles) @ up)[sure]))
-    path = smooth_root(*lifted, stands, one.seconds, up, level, rng, num_draws)
+        first = (one.seen.root, one.seen.depth_std, points[:, :2], touches[:, :2], one.seconds, up, level)
+        path = smooth_root(*first)
+        touches = contacts(path.root, points, one.seconds, up, level)
+        if (sure := touches > _STANDING).any():
+            level = float(np.median(((path.root[:, None] + points) @ up)[sure]))
+    used = np.flatnonzero((touches > 0.5).any(0) | (np.arange(points.shape[1]) < 2))
+    lifted = (one.seen.root, one.seen.depth_std, points[:, used], touches[:, used])
+    path = smooth_root(*lifted, one.seconds, up, level, rng, num_draws)
     if len(one.rows) < _LEAST_FRAMES:
-        stands = stands + 0.5
+        touches = touches + 0.5
     spread = float(np.median(CONSTANT * one.seen.depth_std / np.linalg.norm(path.root, axis=-1)))
-    shared = float(np.hypot(_SIZE, spread))
     variance = np.trace(path.covariance, axis1=-2, axis2=-1)
-    placed = path.root[:, None] + one.ankles
-    sure = stands > _STANDING if (stands > _STANDING).any() else (placed @ up) <= (placed @ up).min(1, keepdims=True)
-    foot, level = np.median(placed[sure], 0), float(np.median(placed[sure] @ up))
-    foot = foot + (level - foot @ up) * up
-    return _Walk(path.root, variance, path.draws, stands, shared, ANKLE_HEIGHT - level, foot)
+    placed, sure = path.root[:, None] + points, touches > _STANDING
+    sure = sure if sure.any() else (placed @ up) <= (placed @ up).min(1, keepdims=True)
+    groups = [[0, 1], *([k] for k in range(2, points.shape[1]))]
+    on = [placed[:, k][sure[:, k]] for k in groups if sure[:, k].sum() >= _LEAST_SHARE * sure.sum()]
+    level, middles = float(np.median(placed[sure] @ up)), [np.median(x, 0) for x in on]
+    places = [x + (np.median(each @ up) - x @ up) * up for x, each in zip(middles, on, strict=True)]
+    return _Walk(path.root, variance, path.draws, touches, float(np.hypot(_SIZE, spread)), -level, np.array(places))
 
 
 class _Floor(NamedTuple):
@@ -204,37 +218,37 @@ class _Floor(NamedTuple):
 def _floor(walks: list[_Walk], up: np.ndarray, up_std: float, camera_height: float | None) -> _Floor:
     """One floor, the vertical and the sizes of all who stand on it, by least squares.
 
-    up . a_i (1 + s_i) + d . a_i + h = ANKLE_HEIGHT, a_i the middle of person i's standing ankles, d across up. People
+    up . a (1 + s_i) + d . a + h = 0, a the places where person i touches it, d across up. People
     who would need more than three deviations of s and d do not stand on it. Of floors that two in five frames stand on
     it is the lowest: people stand on things, seldom in pits.
     """
-    foot, size = np.stack([w.foot for w in walks]), np.array([w.shared for w in walks])
+    foot, size = np.stack([w.places.mean(0) for w in walks]), np.array([w.shared for w in walks])
     heights, frames = np.array([w.camera_height for w in walks]), np.array([len(w.root) for w in walks])
     across = np.linalg.svd(up[None])[2][1:]
     apart = np.linalg.norm((foot[:, None] - foot) @ across.T, axis=-1)
-    spread = np.sqrt(2 * _ANKLE_STD**2 + (size * heights)[:, None] ** 2 + (size * heights) ** 2 + (up_std * apart) ** 2)
+    level_std = np.hypot(_HEIGHT_STD, size * heights)
+    spread = np.sqrt(level_std[:, None] ** 2 + level_std**2 + (up_std * apart) ** 2)
     with_whom = abs(heights[:, None] - heights) < 3 * spread
     if camera_height is not None:
-        alone = np.sqrt(
-            _ANKLE_STD**2 + (size * heights) ** 2 + (up_std * np.linalg.norm(foot @ across.T, axis=-1)) ** 2
-        )
-        on = abs(heights - camera_height) < 3 * alone
+        on = abs(heights - camera_height) < 3 * np.hypot(level_std, up_std * np.linalg.norm(foot @ across.T, axis=-1))
     else:
         support = (with_whom * frames).sum(1)
         legal = support >= min(_SUPPORT * frames.sum(), support.max())
         on = with_whom[np.argmax(np.where(legal, heights, -np.inf))]
-    num = len(walks)
-    A = np.concatenate([foot @ across.T, np.ones((num, 1)), np.diag(foot @ up)], 1) / _ANKLE_STD
-    y = heights / _ANKLE_STD
+    num, whose = len(walks), np.repeat(np.arange(len(walks)), [len(w.places) for w in walks])
+    places = np.concatenate([w.places for w in walks])
+    tall = (foot @ up) * (whose[:, None] == np.arange(num))  # places of one person do not tell the size
+    A = np.concatenate([places @ across.T, np.ones((len(places), 1)), tall], 1)[on[whose]] / _HEIGHT_STD
+    y = -(places @ up)[on[whose]] / _HEIGHT_STD
     h = float(np.median(np.repeat(heights[on], frames[on]))) if camera_height is None else camera_height
     prior = np.diag([up_std**-2, up_std**-2, 1e-6 if camera_height is None else 1e12, *size**-2.0])
-    P = np.linalg.inv(A[on].T @ A[on] + prior)
-    x = P @ (A[on].T @ y[on] + prior @ np.eye(3 + num)[2] * h)
-    turned = up + x[:2] @ across if on.sum() > 1 else up
+    P = np.linalg.inv(A.T @ A + prior)
+    x = P @ (A.T @ y + prior @ np.eye(3 + num)[2] * h)
+    turned = up + x[:2] @ across if len(y) > 1 else up
     factor, std = np.where(on & (heights > 0), 1 + x[3:], 1.0), np.sqrt(np.diag(P)[3:])
     turned = turned / np.linalg.norm(turned)
     height = float(x[2]) if camera_height is None else camera_height
-    over = factor * (foot @ turned) + height - ANKLE_HEIGHT
+    over = factor * (foot @ turned) + height
     return _Floor(height, turned, factor, std, np.where(on, 0, over))
 
 
@@ -267,10 +281,10 @@ def _moved(people: list[_Person], vertical: grav.Vertical) -> Iterator[str]:
 def _people(
     joints: np.ndarray, samples: np.ndarray, frame: np.ndarray, person: np.ndarray, fps: float, skeleton: Skeleton
 ) -> Iterator[_Person]:
-    needed = ("hip", "thorax", "left_ankle", "right_ankle")
+    needed = ("hip", "thorax", *CONTACTS)
     if lacks := [name for name in needed if name not in skeleton.joints]:
         raise ValueError(f"skeleton: {skeleton.name} lacks {', '.join(lacks)}, which tell the vertical and the floor")
-    hip, thorax, *feet = (skeleton.joints.index(name) for name in needed)
+    hip, thorax, *touching = (skeleton.joints.index(name) for name in needed)
     middle = samples.mean(0)
     ray = middle / np.linalg.norm(middle, axis=-1, keepdims=True)
     depth_std = np.einsum("hnd,nd->hn", samples - middle, ray).std(0)
@@ -281,12 +295,12 @@ def _people(
         seconds = (frame[rows] - frame.min()) / fps
         if (np.diff(seconds) <= 0).any():
             raise ValueError(f"person {who} is twice in one frame; needed a person number for each of them")
-        x, ankles = joints[rows], joints[rows][:, feet]
+        x, points = joints[rows], joints[rows][:, touching]
         lasts = (len(rows) - 1) * float(np.median(np.diff(seconds))) if len(rows) > 1 else 0.0
-        legs = x[:, hip] - ankles.mean(1)
-        placed = middle[rows][:, None] + ankles
-        seen = grav.Seen(x[:, thorax] - x[:, hip], legs, placed, middle[rows], depth_std[rows], lasts)
-        yield _Person(rows, seen, ankles, seconds)
+        placed, heights = middle[rows][:, None] + points, np.array([*CONTACTS.values()])
+        directions = x[:, thorax] - x[:, hip], x[:, hip] - points[:, :2].mean(1)
+        seen = grav.Seen(*directions, placed, middle[rows], depth_std[rows], heights, lasts)
+        yield _Person(rows, seen, points, seconds)
 
 
 def _direction(gravity: np.ndarray) -> np.ndarray:

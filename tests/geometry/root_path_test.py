@@ -52,7 +52,7 @@ def dense(root, depth_std, ankles, stands, seconds, up, level):
         noise = jitter**2 * (eye - along[f]) + (rp._WHITE * depth_std[f]) ** 2 * along[f]
         add(f, [(0, eye), (6, ray[f][:, None])], root[f], noise)
         for k in (0, 1):
-            noise = rp._ANKLE_ACROSS**2 * (eye - along[f]) + rp._ANKLE_ALONG**2 * along[f]
+            noise = rp._POINT_ACROSS**2 * (eye - along[f]) + rp._POINT_ALONG**2 * along[f]
             add(f, [(0, -eye), (7 + 3 * k, eye)], ankles[f, k], noise)
             if stands[f, k] > 0.5:
                 add(f, [(7 + 3 * k, up[None])], [level], one * (rp._LEVEL / stands[f, k]) ** 2)

@@ -176,11 +176,12 @@ def test_any_worlds_axes_are_turned_to_y_up(up):
     np.testing.assert_allclose(track.joints, np.delete(truth(), GAP, 0), atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["root_world", "root_path"])
+@pytest.mark.parametrize("name", ["joints_world", "joints_path"])
 def test_a_smooth_path_of_the_root_places_the_pose_and_takes_stand_on_paths_of_their_own(name):
     arrays = result("y")
     path = arrays["pose_root"] + [0, 0, 1]
-    arrays |= {name: path, "root_paths": path + np.array([0.5, -0.5])[:, None, None] * [0, 0, 1]}
+    placed = np.asarray(arrays["pose"]) + path[:, None]
+    arrays |= {name: placed, "root_paths": path + np.array([0.5, -0.5])[:, None, None] * [0, 0, 1]}
     best, *takes = tracks.of_joints(arrays, 2).tracks
     np.testing.assert_allclose(best.joints, np.delete(truth(), GAP, 0) + np.array([0, 0, 1]), atol=1e-9)
     away = [np.mean(take.joints - best.joints, (0, 1)) for take in takes]

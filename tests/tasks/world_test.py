@@ -6,9 +6,11 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import norm
 from shared import refuses
 
+from jaxpose.geometry.root_path import CONTACTS
 from jaxpose.geometry.skeleton import H36M_17, SMPL_22
-from jaxpose.tasks.world import ANKLE_HEIGHT, to_world
+from jaxpose.tasks.world import to_world
 
+ANKLE_HEIGHT = 0.075
 RATE = 30.0
 JOINT = {name: H36M_17.joints.index(name) for name in H36M_17.joints}
 
@@ -26,6 +28,7 @@ def standing(num, x=0.0, size=1.0):
         ahead = -speed * (np.where(phase < 0.5, 0.25 - phase, -0.25 + 0.5 * swing))
         lift = 0.2 * np.sin(np.pi * swing)
         pose[:, JOINT[f"{side}_ankle"]] += np.stack([0 * z, ANKLE_HEIGHT - 0.95 + lift, ahead], -1)
+        pose[:, JOINT[f"{side}_wrist"]] += [0.2 if side == "left" else -0.2, 0, 0]
         pose[:, JOINT[f"{side}_knee"]] += np.stack([0 * z, -0.45 + 0 * z, 0.5 * ahead], -1)
     return size * (pose - [x, 0, 0]) + [x, 0, 0]
 
@@ -157,6 +160,46 @@ def test_doubts_are_said():
     assert any("do not stand on this floor: person 1, +1." in line for line in uneven.said)
     ground = (joints @ uneven.R_world_camera.T + uneven.root_world[:, None])[:, [6, 3], 1].min(1)
     assert np.median(ground[person == 0]) == pytest.approx(ANKLE_HEIGHT, abs=0.05)  # the lower of two, as long seen
+
+
+def lying(num=60):
+    """Poses [num, 17, 3], y up, of a person who lies still on their back 4 m away, the joints at their heights."""
+    along = {"hip": 0, "spine": 0.2, "thorax": 0.45, "neck_nose": 0.55, "head": 0.7, "hips": 0, "knee": -0.42}
+    along |= {"ankle": -0.85, "shoulder": 0.42, "elbow": 0.2, "wrist": -0.05}
+    pose = np.tile([0, 0.1, -4.0], (num, 17, 1))
+    for name, j in JOINT.items():
+        side, _, part = name.rpartition("_")
+        x, wide = along.get(part, along.get(name, 0)), 0.1 if part in ("hip", "knee", "ankle") else 0.25
+        pose[:, j] += [x, 0, {"left": wide, "right": -wide}.get(side, 0)]
+        pose[:, j, 1] = CONTACTS.get(name, 0.1)
+    return pose
+
+
+def test_a_lying_person_lies_and_the_floor_holds_hips_and_back():
+    pose, noise = lying(), np.random.default_rng(0)
+    joints, root, R = filmed(pose, pitch=20, error=0.01)
+    errors = noise.normal(0, 0.02, (1, 17, 3)) + noise.normal(0, 0.01, joints.shape)
+    world = to_world(joints + errors - errors[:, :1], root, fps=RATE)
+    assert angle(world.R_world_camera[1], R[:, 1]) < 10
+    assert (world.contacts[:, [0, 1, 6, 7, 8]] > 0.5).mean() > 0.9
+    on = [JOINT[name] for name in ("left_hip", "right_hip", "left_shoulder", "right_shoulder")]
+    assert np.quantile(abs(world.joints[:, on, 1] - pose[:, on, 1]), 0.95) < 0.05
+
+
+def test_feet_of_exports_do_not_slide_and_bones_keep_their_lengths():
+    pose = standing(120)
+    joints, root, R = filmed(pose, error=0.02)
+    wander = np.cumsum(np.random.default_rng(1).normal(0, 0.005, (120, 4, 3)), 0)
+    joints[:, [2, 3, 5, 6]] += wander @ R.T
+    world = to_world(joints, root, gravity=-R[:, 1], fps=RATE)
+    for foot in (0, 1):
+        edges = np.flatnonzero(np.diff(world.contacts[:, foot] > 0.5, prepend=False, append=False)).reshape(-1, 2)
+        steps = [world.joints[a:b, (6, 3)[foot]] for a, b in edges if b - a > 5]
+        assert len(steps) > 2
+        assert np.median([np.ptp(step, 0).max() for step in steps]) < 0.01
+    for a, b in ((1, 2), (2, 3), (4, 5), (5, 6)):
+        length, before = (np.linalg.norm(x[:, a] - x[:, b], axis=-1) for x in (world.joints, joints))
+        np.testing.assert_allclose(length, before, atol=1e-6)
 
 
 def test_bad_arguments_are_named():

@@ -10,7 +10,7 @@ from jaxpose.app.commands.values import Output
 from jaxpose.geometry.axes import covariance_to_camera, to_camera
 from jaxpose.geometry.body import Body, PosedBody, full_rotations
 from jaxpose.geometry.skeleton import Skeleton
-from jaxpose.io.tracks import ROOTS
+from jaxpose.io.tracks import PLACED
 
 _MOST_BODIES, _MOST_FRAMES, _MOST_STILLS, _MOST_OBJECTS = 6, 300, 8, 20  # of a page, of its sheet, of an .obj
 
@@ -105,8 +105,10 @@ def _in_camera_axes(arrays: dict[str, Any], picture: Picture) -> tuple[np.ndarra
     layers: dict[str, Any] = {"up": up, "mean": mean, "radius_90": arrays["radius_90"]}
     layers["covariance"] = covariance_to_camera(arrays["covariance"], up)
     if "root" in arrays:
-        standing = next((arrays[place] for place in ROOTS if place in arrays), None)
-        standing = np.mean(arrays["root"], 0) if standing is None else standing
+        standing = arrays["pose_root"] if "pose_root" in arrays else np.mean(arrays["root"], 0)
+        for name in [name for name in PLACED if name in arrays]:
+            standing = arrays[PLACED[name]]
+            layers["mean"] = to_camera(arrays[name] - standing[:, None], up)
         root = to_camera(standing, up)
         layers |= _pixels(arrays)
     else:  # about the mean root, one place for all samples of a pose: what was observed stays in place

@@ -8,6 +8,7 @@ from jaxpose.app.commands.blocks import Drawn
 from jaxpose.app.commands.detections import Detections
 from jaxpose.app.commands.values import WorldAxes, refuse
 from jaxpose.geometry.axes import check_up, to_camera, turn, vertical
+from jaxpose.geometry.root_path import CONTACTS
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.geometry.windows import timeline
 from jaxpose.io.tracks import are_images
@@ -55,13 +56,13 @@ def lines(world: World | None, given: WorldAxes) -> tuple[str, ...]:
 def placed(lifted: Drawn, world: World | None, given: WorldAxes) -> tuple[Drawn, dict[str, Any], dict[str, Any]]:
     """Lifted poses, further arrays and the summary of the world: in its axes, or in the camera's with the root's path.
 
-    The arrays of a path are root_path [N, 3] and as likely ones root_paths [H, N, 3].
+    The arrays of a path are root_path [N, 3], as likely ones root_paths [H, N, 3], and the joints_path [N, J, 3] at it.
     """
     if world is None or given.axes == "world":
         return (lifted, {}, {}) if world is None else in_world(lifted, world)
     R, t = world.R_world_camera, world.t_world_camera
-    in_camera = {"root_path": (world.root_world - t) @ R, "root_paths": (world.root_paths - t) @ R}
-    arrays = {"root_radius_90": world.root_radius_90, **in_camera}
+    in_camera = {"root_path": world.root_world, "root_paths": world.root_paths, "joints_path": world.joints}
+    arrays = {"root_radius_90": world.root_radius_90, **{name: (x - t) @ R for name, x in in_camera.items()}}
     return lifted, {name: value.astype(np.float32) for name, value in arrays.items()}, {}
 
 
@@ -112,7 +113,8 @@ def in_world(lifted: Drawn, world: World) -> tuple[Drawn, dict[str, Any], dict[s
     if "path" in lifted:
         lifted["path"] = to_camera(lifted["path"] @ world.R_world_camera.T, "y")
     arrays = {
-        "joints_world": (lifted["pose"] + world.root_world[:, None]).astype(np.float32),
+        "joints_world": world.joints.astype(np.float32),
+        "contact_joints": np.array([*CONTACTS]),
         **{name: getattr(world, name).astype(np.float32) for name in _FIELDS},
         **{"camera_height": world.camera_height, "up_std_deg": world.up_std, "up": "y", "unit": "m"},
     }
@@ -120,6 +122,6 @@ def in_world(lifted: Drawn, world: World) -> tuple[Drawn, dict[str, Any], dict[s
         **{"said": world.said, "vertical_std_deg": round(world.up_std, 2)},
         **{"vertical_found": world.found, "camera_height_m": round(world.camera_height, 3)},
         **{"root_radius_90_mm": round(1000 * float(world.root_radius_90.mean()), 1)},
-        **{"frames_with_a_standing_foot": round(float((world.contacts > 0.5).any(-1).mean()), 3)},
+        **{"frames_with_a_standing_foot": round(float((world.contacts[:, :2] > 0.5).any(-1).mean()), 3)},
     }
     return lifted, arrays, summary

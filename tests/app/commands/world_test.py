@@ -54,8 +54,9 @@ def test_results_in_world_axes_are_turned_and_placed(run, tmp_path, capsys):
     for name in ("root", "pose_root"):
         np.testing.assert_allclose(after[name], before[name] @ R.T + t, atol=1e-4)
     np.testing.assert_allclose(after["covariance"][3, 6], R @ before["covariance"][3, 6] @ R.T, atol=1e-6)
-    np.testing.assert_allclose(after["joints_world"], after["pose"] + after["root_world"][:, None], atol=1e-5)
-    assert after["contacts"].shape == (90, 2)
+    placed = after["pose"] + after["root_world"][:, None]
+    assert 0 < np.linalg.norm(after["joints_world"] - placed, axis=-1).mean() < 0.05  # feet do not slide
+    assert after["contacts"].shape == (90, len(after["contact_joints"]))
     assert (after["root_radius_90"] > 0).all()
     assert said["world"]["camera_height_m"] == 1.5
     assert said["frame_tag"].startswith("world metres, y up")
