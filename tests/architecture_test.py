@@ -19,7 +19,7 @@ MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 9, 3, 2
 MOST_LINES_AND_FILES = {
     ".": (1579, 10),
     "app": (288, 3),
-    "app/commands": (5758, 32),
+    "app/commands": (5770, 32),
     "app/detect": (1188, 11),
     "app/to_onnx": (559, 3),
     "app/viz": (1741, 12),
@@ -28,16 +28,16 @@ MOST_LINES_AND_FILES = {
     "evaluation": (1436, 10),
     "examples": (1265, 10),
     "fitting": (1478, 11),
-    "geometry": (2299, 15),
-    "io": (5773, 34),
-    "networks": (1249, 10),
+    "geometry": (2308, 15),
+    "io": (5790, 34),
+    "networks": (1268, 10),
     "originals": (2757, 26),
     "runtime": (233, 4),
     "spaces": (586, 6),
     "tasks": (5150, 29),
     "training": (1464, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13872, "tests": 36313}
+MOST_LINES_IN_ALL = {"experiments": 13872, "tests": 36358}
 MAX_BYTES = 9_000_000
 
 

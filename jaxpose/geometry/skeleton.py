@@ -138,6 +138,15 @@ MEDIAPIPE_33 = _build(
     "right_eye_outer:eye *ear:eye_outer *mouth:nose *shoulder:nose *elbow *wrist *pinky:wrist *index:wrist "
     "*thumb:wrist *hip:shoulder *knee *ankle *heel *foot_index:heel",
 )
+# SAM 3D Body's points (sam_3d_body/metadata/mhr70.py of its repository). What its `neck` marks is not said there, so it
+# has a name of its own, and no other set's neck is made of it. Joints of fingers are numbered from the tip.
+_HANDS = {side: " ".join(f"{side}_{f}_tip:{f}_1 {side}_{f}_1:{f}_2 {side}_{f}_2:{f}_3 {side}_{f}_3:wrist"
+          for f in ("thumb", "index", "middle", "ring", "pinky")) for side in ("right", "left")}  # fmt: skip
+MHR_70 = _build(
+    "mhr70",
+    f"{_COCO.replace('*wrist ', '')}{_FEET} {_HANDS['right']} right_wrist {_HANDS['left']} left_wrist *olecranon:elbow "
+    "*cubital_fossa:elbow *acromion:shoulder mhr_neck:nose",
+)
 SMPL_22 = _build("smpl22", _SMPL)
 SMPL_24 = _build("smpl24", _SMPL + "*hand:wrist")
 

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from jaxpose.files import FilePath, write_npz
+from jaxpose.geometry.axes import turn
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.geometry.windows import between
 from jaxpose.io.arrays import as_rate
@@ -89,6 +90,22 @@ def save_motion(path: FilePath, motion: Motion) -> None:
     arrays = {name: np.asarray(value, np.float32) for name, value in floats.items()}
     arrays |= {name: np.array(value) for name, value in others.items()}
     write_npz(path, arrays | ({} if motion.betas is None else {"betas": np.asarray(motion.betas, np.float32)}))
+
+
+def save_amass(path: FilePath, motion: Motion, pelvis: np.ndarray, *, shape: bool = True) -> None:
+    """Write a motion as AMASS's `*_poses.npz` of SMPL-H: z up, `trans` of the model's origin, hands flat.
+
+    pelvis: [3] metres, J_0 of the body at rest. shape: the betas are SMPL's; else they are written as 0.
+    """
+    A, num = turn("y", "z"), len(motion.transl)
+    root = rotation_vectors(A @ rotation_matrices(motion.global_orient))
+    poses = np.concatenate([root, motion.body_pose.reshape(num, 63), np.zeros((num, 90))], 1)
+    betas = np.zeros(16)
+    if shape and motion.betas is not None:
+        betas[: len(motion.betas)] = motion.betas[:16]
+    floats = {"poses": poses, "trans": motion.transl @ A.T - pelvis, "betas": betas, "dmpls": np.zeros((num, 8))}
+    rates = dict.fromkeys(("mocap_frame_rate", "mocap_framerate"), np.array(float(motion.fps)))  # both releases' names
+    write_npz(path, {"gender": np.array("neutral"), **rates, **{k: np.asarray(v, float) for k, v in floats.items()}})
 
 
 def take_frames(motion: Motion, frames: np.ndarray | slice) -> Motion:

@@ -9,6 +9,7 @@ from shared import refuses
 from jaxpose.datasets.mocap import data_root
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.io.motion import Motion, check_motion, read_motion, resample, save_motion
+from jaxpose.io.smpl_motion import save_amass
 
 Z_TO_Y = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # (x, y, z) -> (x, z, -y)
 
@@ -88,6 +89,26 @@ def test_saved_and_read_again(tmp_path):
         assert "trans" not in z
         assert z["pose_body"].shape == (3, 63)
         assert z["source"] == "a walk"
+
+
+def test_files_for_programs_that_read_amass(tmp_path):
+    """Keys, types and shapes of `smplh_file`, as AMASS's release writes them; z up; read again where it was."""
+    motion, pelvis = motion_of(4, 60.0)._replace(betas=np.arange(10, dtype=np.float32)), np.array([0.1, -0.35, 0.02])
+    save_amass(tmp_path / "a.npz", motion, pelvis)
+    original = smplh_file(tmp_path / "b" / "b.npz", np.zeros((4, 156)), np.zeros((4, 3)), 60)
+    with np.load(tmp_path / "a.npz") as ours, np.load(original) as theirs:
+        assert set(ours) == set(theirs) | {"mocap_frame_rate"}
+        for name in theirs:
+            assert (ours[name].dtype.kind, ours[name].shape) == (theirs[name].dtype.kind, theirs[name].shape), name
+        z_up = motion.transl[:, [0, 2, 1]] * [1, -1, 1]
+        np.testing.assert_allclose(ours["trans"], z_up - pelvis, atol=1e-6)
+        assert not ours["poses"][:, 66:].any()
+    again = read_motion(tmp_path / "a.npz", pelvis=pelvis)
+    turned = lambda v: Rotation.from_rotvec(v).as_matrix()  # noqa: E731
+    np.testing.assert_allclose(turned(again.global_orient), turned(motion.global_orient), atol=1e-6)
+    np.testing.assert_allclose(again.transl, motion.transl, atol=1e-6)
+    np.testing.assert_allclose(again.betas, [*range(10), *[0] * 6])
+    np.testing.assert_allclose(again.body_pose, motion.body_pose, atol=1e-7)
 
 
 def test_nan_frames_are_named_or_dropped(tmp_path):

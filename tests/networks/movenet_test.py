@@ -13,7 +13,7 @@ import pytest
 from shared import DATA, needs
 
 from jaxpose.app.detect import weights
-from jaxpose.networks.movenet import CELLS, HEADS, Depthwise, MoveNet, decode, params_of, reader
+from jaxpose.networks.movenet import CELLS, HEADS, Depthwise, MoveNet, decode, keypoints, params_of, reader
 
 RECORDED = DATA.parent / "golden" / "movenet_thunder.npz"
 
@@ -109,3 +109,26 @@ def test_crops_are_read_together_as_one_by_one(monkeypatch, backend):
     crops = np.random.default_rng(0).uniform(0, 255, (7, 4, 4, 3)).astype(np.float32)
     found = reader({"gain": np.float32(2)})(crops)
     np.testing.assert_allclose(found, 2 * crops[..., :1].mean((1, 2)), rtol=1e-5)
+
+
+def test_keypoints_of_pixels_are_those_of_the_crop_and_have_derivatives(monkeypatch):
+    """A network that sees the crop's brightness tells where a pixel of the image lies in it."""
+    monkeypatch.setattr("jaxpose.networks.movenet.MoveNet.apply", lambda self, params, rgb: rgb)
+
+    def middle(rgb):
+        weight, at = rgb.sum(-1)[0], (jnp.arange(256) + 0.5) / 256
+        xy = jnp.array([(weight.sum(0) * at).sum(), (weight.sum(1) * at).sum()]) / weight.sum()
+        return jnp.full((1, 17, 3), 0.5).at[..., :2].set(xy)
+
+    monkeypatch.setattr("jaxpose.networks.movenet.decode", middle)
+    image = np.zeros((120, 200, 3), np.float32)
+    image[70:74, 50:54] = 200  # pixels 50 to 53 are from 50 to 54
+    box = np.array([30.0, 40.0, 60.0, 80.0])
+    xy, confidence = jax.jit(keypoints)({}, image, box)
+    np.testing.assert_allclose(xy, np.tile([52, 72], (17, 1)), atol=0.1)
+    assert confidence.shape == (17,)
+    slope = jax.grad(lambda image: keypoints({}, image, box)[0][0, 0])(image)
+    step = np.zeros_like(image)
+    step[71, 60] = 20.0
+    up, down = (keypoints({}, image + sign * step, box)[0][0, 0] for sign in (1, 0))
+    np.testing.assert_allclose((slope * step).sum(), up - down, rtol=0.1)

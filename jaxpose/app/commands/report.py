@@ -194,6 +194,8 @@ def _write(output: Output | Score, name: str, made: Outcome) -> Iterator[str]:
     if isinstance(shown, Bodies):
         save_motion(out / f"{name}_motion.npz", _motion(shown))
         yield f"wrote {out / name}_motion.npz"
+        if output.exports.amass:
+            yield from exports.write_amass(out / f"{name}_amass.npz", _motion(shown), shown.body, output.exports)
     if moving is not None:
         yield from exports.lines(moving[0])
         for path in write_tracks(exports.formats(output.exports), out, name, *moving):

@@ -198,6 +198,7 @@ class Exports:
     c3d: Annotated[bool, text("write .c3d too: the same, z up, 90 % radii as residuals")] = False
     csv: Annotated[bool, text("write .csv too: a row for each joint, y up, m")] = False
     obj: Annotated[bool, text("of bodies: up to 20 meshes, evenly spaced, as .obj too")] = False
+    amass: Annotated[bool, text("of bodies: write _amass.npz too, with AMASS's keys, z up, m")] = False
     takes: Annotated[Count | None, metavar("N"), text("in these files N hypotheses too, as takes")] = None
     body: Annotated[Path | None, metavar("FILE")] = None
     """body of fits and of --glb: SMPL, SMPL-H or SMPL-X, .npz or .pkl (default: ANNY's)"""

@@ -29,6 +29,7 @@ def test_lift_writes_them_and_the_summary_says_how(run, tmp_path):
         ("lift", ["--takes", "2"], "--takes: is of files for other programs"),
         ("lift", ["--bvh", "--takes", "9"], "--takes: got 9, and there are 4 hypotheses"),
         ("lift", ["--csv", "--body", "smpl.npz"], "--body: is of bodies, and of --bvh and --glb"),
+        ("lift", ["--amass"], "--amass: there is a mesh of bodies only"),
         ("lift", ["--obj"], "--obj: there is a mesh of bodies only"),
     ],
 )
