@@ -109,17 +109,19 @@ def test_bad_input_leaves_with_code_2_one_named_line_and_no_files(case, tmp_path
         (["lift", "x.json"], "jaxpose lift: --out: needed, and not given"),
         (["lift", "x.json", "--nope", "3"], "jaxpose lift: --nope: not known; --out: needed, and not given"),
         (["lift", "--out", "o"], "jaxpose lift: --input: needed, and not given"),
-        (["lift", "x.json", "--out"], "jaxpose lift: --out: needed a value;"),
         (["lift", "x", "--out", "o", "--gravity", "-1,0,0"], "--gravity: needed a value; one that begins with - is"),
         (["lift", "x.json", "--out", "o", "--depht", "encoder"], "jaxpose lift: Unknown option: --depht"),
         (["lift", "x.json", "--out", "o", "--aggregate", "best"], 'Invalid value "best" for --aggregate. Choose from'),
         ([], "jaxpose: needed a command, one of lift, live, fuse, complete"),
         (["convert"], "jaxpose convert: needed a command, one of gfpose, diffpose, dposer"),
         (["prepare", "3dhp", "--poses", "x.npz", "--out", "o"], "jaxpose prepare 3dhp: --split: needed, and not given"),
+        (["calibrate", "r", "--truth=truth.npz", "--out=truth.npz"], "--out: truth.npz is an input and would be over"),
         (["liftt"], 'jaxpose: Unknown command "liftt". Did you mean "lift"?'),
     ],
 )
-def test_bad_flags_are_refused_in_one_line(arguments, message, capsys):
+def test_bad_flags_are_refused_in_one_line(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "truth.npz").touch()
     error = refusal(capsys, cli.main, *arguments)
     assert message in error
     assert error.count("\n") == 1

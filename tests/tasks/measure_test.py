@@ -134,8 +134,6 @@ def test_steps_of_a_walk_have_their_length_and_cadence():
         ("__import__('os').system('true')", "not an expression"),
         ("left_knee.__class__", "not an expression"),
         ("open(left_knee)", "no function 'open'; must be one of angle, distance"),
-        ("[x for x in (1,)]", "not an expression"),
-        ("left_knee ** 2", "not an expression"),
         ("left_knee + right_knee", "points have no arithmetic"),
         ("left_knee", "a point; needed a number"),
         ("angle(left_hip, left_knee)", "angle: needed a point, a point, a point"),
@@ -148,7 +146,6 @@ def test_steps_of_a_walk_have_their_length_and_cadence():
         ("9" * 501, "no expression"),
         ("(" * 400 + ")" * 400, "no expression"),
         ("abs(" * 50 + "1" + ")" * 50, "joint"),
-        ("'text'", "not an expression"),
         ("3", "no joint"),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 import rotation_oracle
 from laws import gaussian, oracle
 from scipy import linalg, stats
+from shared import refuses
 
 import jaxpose
 from jaxpose.model import Spec
@@ -153,8 +154,7 @@ def test_a_pose_with_nan_has_no_error_and_others_keep_theirs(judge):
 
 def test_what_cannot_be_judged_is_refused(judge):
     joints = jnp.zeros((2, 17, 3))
-    with pytest.raises(ValueError, match=r"has no quantiles.*experiments.models.quantiles"):
-        task.typicality(pose_oracle.make(), joints)
+    refuses(r"has no quantiles.*experiments.models.quantiles", task.typicality, pose_oracle.make(), joints)
     with pytest.raises(ValueError, match=r"pose: needed \[N, 17, 3\] in the order of h36m17, got \[2, 16, 3\]"):
         task.typicality(judge, joints[:, :16])
     with pytest.raises(ValueError, match=r"pose: needed \[N, 21, 3\], got \[2, 63\]"):
@@ -163,5 +163,4 @@ def test_what_cannot_be_judged_is_refused(judge):
     other = judge.replace(spec=Spec("d", network=DiffPose()))
     for model, name in ((few, "a few-step model"), (other, "a DiffPose model")):
         assert not task.can_judge(model)
-        with pytest.raises(ValueError, match=f"typicality needs a model that knows the score .*, {name}"):
-            task.typicality(model, joints)
+        refuses(f"typicality needs a model that knows the score .*, {name}", task.typicality, model, joints)

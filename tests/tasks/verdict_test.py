@@ -7,12 +7,12 @@ import pytest
 from jaxpose.base import Camera, Hypotheses
 from jaxpose.geometry.camera import project
 from jaxpose.geometry.sides import exchanged, mirrored, mirrored_sides
-from jaxpose.geometry.skeleton import COCO_17, H36M_17, get_skeleton
+from jaxpose.geometry.skeleton import COCO_17, H36M_17, bone_lengths, get_skeleton
 from jaxpose.model import ASSETS
-from jaxpose.tasks.verdict import DOUBTS, summary
+from jaxpose.tasks.verdict import _USUAL, DOUBTS, doubtful_sides, summary
 
 CAMERA = Camera(np.array([1000.0, 1000, 500, 500], np.float32))
-ALL = np.ones(40, bool)
+WRIST = H36M_17.joints.index("left_wrist")
 
 
 def clip():
@@ -25,7 +25,7 @@ def result(x, spread=0.05):
     """Hypotheses that differ from poses in camera axes by a normal spread, metres."""
     noise = np.random.default_rng(0).normal(0, spread, (20, *x.shape))
     pose, root = x - x[:, :1], np.repeat(x[None, :, 0], 20, 0)
-    radius = np.full(x.shape[:2], 2.5 * spread)
+    radius = np.where(np.arange(17) < 9, 2.5 * spread, 9.0) * np.ones((len(x), 1))  # told by its median
     return Hypotheses(pose + noise, pose, np.zeros((*x.shape, 3)), radius, np.full((20, len(x)), 0.05), root)
 
 
@@ -33,55 +33,79 @@ def pixels(x):
     return np.asarray(project(CAMERA.intrinsics, jnp.asarray(x)))
 
 
-def test_what_is_right_is_reliable():
+def test_what_is_right_is_reliable_and_keypoints_on_one_pixel_are_not_met():
     found = summary(result(clip()), keypoints=pixels(clip()), camera=CAMERA)
     assert (found.verdict, found.reliable) == ("reliable", True)
     assert not found.doubtful.any()
     assert set(found.doubts) == set(DOUBTS) - {"typicality"}
     assert found.radius_90 == pytest.approx(0.125)
+    assert summary(result(clip()), keypoints=np.full((40, 17, 2), 500.0), camera=CAMERA).doubts["keypoints"].all()
 
 
-WRONG = {
-    "place": lambda x: x + np.array([0, 0, 90]),
-    "order": lambda x: x[..., [1, 0, 2]],
-    "bones": lambda x: x[:, :1] + (x - x[:, :1]) * np.where(np.arange(17) == 10, 4, 1)[:, None],
+def scaled(share):
+    x = clip()
+    longest = np.max(np.asarray(bone_lengths(x, H36M_17)) / _USUAL, -1)[:, None, None]
+    return share * np.exp(0.9) / longest * x
+
+
+def leaning(cosine):
+    x, at = clip(), H36M_17.joints.index
+    x[:, at("thorax")] = x[:, 0] + [0.5 * np.sqrt(1 - cosine**2), -0.5 * cosine, 0]
+    x[:, [at("left_ankle"), at("right_ankle")]] = x[:, [at("head")]] - [1, 0, 0]
+    return x
+
+
+def moved(share, joints=slice(None)):
+    """What is said of poses whose keypoints lie a share of the person's extent above them."""
+    uv = pixels(clip()).copy()
+    uv[:, joints, 1] -= share * np.ptp(uv, 1).max(-1)[:, None]
+    return summary(result(clip(), 0.001), keypoints=uv, camera=CAMERA)
+
+
+LIMITS = {
+    "radius": lambda share: summary(result(clip(), 0.12 * share)),
+    "place": lambda share: summary(result(clip() - clip()[:, :1] + [0, 0, 0.5 / share])),
+    "place, far": lambda share: summary(result(clip() - clip()[:, :1] + [0, 0, 50 * share])),
+    "bones": lambda share: summary(result(scaled(share))),
+    "order": lambda share: summary(result(leaning(0.15 / share))),
+    "keypoints": lambda share: moved(0.1 * share),
+    "left_wrist": lambda share: moved(0.2 * share, [WRIST]),
 }
 
 
-@pytest.mark.parametrize("doubt", WRONG)
-def test_a_fault_of_the_poses_is_named(doubt):
-    found = summary(result(WRONG[doubt](clip())))
-    assert found.verdict.startswith("doubtful: ")
-    assert DOUBTS[doubt] in found.verdict
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_doubt_begins_at_its_limit(name):
+    doubt = name.partition(",")[0]
+    assert not LIMITS[name](0.95).doubts.get(doubt, np.zeros(1)).any()
+    found = LIMITS[name](1.05)
     assert found.doubts[doubt].all()
-
-
-def test_a_wide_radius_and_keypoints_that_are_not_met_are_named():
-    x = clip()
-    assert DOUBTS["radius"] in summary(result(x, 0.2)).verdict
-    assert DOUBTS["keypoints"] in summary(result(x), keypoints=pixels(x[:, ::-1]), camera=CAMERA).verdict
-    one_pixel = np.full((40, 17, 2), 500.0)
-    assert DOUBTS["keypoints"] in summary(result(x), keypoints=one_pixel, camera=CAMERA).verdict
+    assert found.verdict.startswith("doubtful: ")
+    assert DOUBTS.get(doubt, "all hypotheses miss the keypoint of left_wrist") in found.verdict
 
 
 def test_a_joint_whose_keypoint_contradicts_all_hypotheses_is_named():
     """A wrist marked three tenths of the person's extent away; noise of the hypotheses brings none of them there."""
-    x, wrist = clip(), H36M_17.joints.index("left_wrist")
+    x, wrist = clip(), WRIST
     uv, sure = pixels(x).copy(), np.ones((40, 17))
     uv[:8, wrist, 1] -= 0.3 * np.ptp(uv[:8], 1).max(-1)
     found = summary(result(x, 0.02), keypoints=uv, confidence=sure, camera=CAMERA)
     assert found.verdict == "doubtful: all hypotheses miss the keypoint of left_wrist (8 of 40 poses)"
     assert np.flatnonzero(found.doubts["left_wrist"]).tolist() == list(range(8))
+    found = result(x, 0.02)
+    found.samples[3, :8, wrist, 1] -= 0.3 * np.ptp(x[:8, :, 1], 1)  # one that is where it is marked
+    assert summary(found, keypoints=uv, confidence=sure, camera=CAMERA).verdict == "reliable"
     sure[:8, wrist] = 0
     assert summary(result(x, 0.02), keypoints=uv, confidence=sure, camera=CAMERA).verdict == "reliable"
 
 
 def test_a_few_poses_in_doubt_are_counted_and_the_result_stays_reliable():
     x = clip()
-    x[7] = WRONG["place"](x)[7]
+    x[7:11] += [0, 0, 90]
     found = summary(result(x))
-    assert found.verdict == "reliable but for 1 of 40 poses, the first in row 7"
-    assert np.flatnonzero(found.doubtful).tolist() == [7]
+    assert found.verdict == "reliable but for 4 of 40 poses, the first in row 7"
+    assert np.flatnonzero(found.doubtful).tolist() == [7, 8, 9, 10]
+    x[20] = x[7]
+    assert summary(result(x)).verdict == f"doubtful: {DOUBTS['place']} (5 of 40 poses)"
 
 
 def face_or_feet(name, away=False):
@@ -110,6 +134,9 @@ def test_sides_are_told_by_face_and_feet_however_the_image_is_turned(name, away)
     assert mirrored(xy[..., ::-1], sure, skeleton) == 1
     assert mirrored(xy * [-1, 1], sure, skeleton) == 1
     assert mirrored(xy[:, :17] * 0, np.zeros((1, 17)), H36M_17) == 0
+    for rows, doubtful in (([1, 1, 0, 2], [1, 1, 1, 1]), ([1, 0, 0, 2], [1, 0, 0, 0])):  # exchanged, right, not told
+        given = [np.concatenate([(x, y, 0 * x)[row] for row in rows]) for x, y in zip((xy, sure), swapped, strict=True)]
+        assert doubtful_sides(*given, skeleton).tolist() == doubtful
 
 
 def test_sides_exchanged_for_some_frames_are_found_and_a_turn_is_none():

@@ -80,8 +80,7 @@ def test_movenets_files_are_fetched_once_without_a_runtime(tmp_path, monkeypatch
 
 def test_keypoint_files_pass_and_refuse_flags_of_videos(tmp_path):
     path = tmp_path / "keypoints.json"
-    with pytest.raises(ValueError, match="no such file or folder"):
-        drained(clips.keypoints_of(path, VideoFile(), tmp_path, "a"))
+    refuses("no such file or folder", drained, clips.keypoints_of(path, VideoFile(), tmp_path, "a"))
     path.touch()
     assert drained(clips.keypoints_of(path, VideoFile(), tmp_path, "a")) == (path, [])
     with pytest.raises(ValueError, match=r"--people: means nothing to .*keypoints\.json"):
@@ -151,10 +150,8 @@ def test_a_part_without_rows_and_an_end_before_the_beginning_are_refused(tmp_pat
     path = tmp_path / "a.npz"
     np.savez(path, **CLIP, fps=20.0)
     wanted = r"no seconds from 3 \(--begin, --end\); it has those from 0 to 1\.95"
-    with pytest.raises(ValueError, match=wanted):
-        read_detections(path, H36M_17, KeypointFile(), span=VideoFile(begin=3.0))
-    with pytest.raises(ValueError, match="--end: 2 is not after --begin 3"):
-        clips.span_of([path], VideoFile(begin=3.0, end=2.0))
+    refuses(wanted, read_detections, path, H36M_17, KeypointFile(), span=VideoFile(begin=3.0))
+    refuses("--end: 2 is not after --begin 3", clips.span_of, [path], VideoFile(begin=3.0, end=2.0))
 
 
 def test_fit_reads_the_same_part_of_several_cameras(tmp_path):

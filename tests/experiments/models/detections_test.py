@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from shared import refuses
 
 from experiments.models.detections import load_detections
 from jaxpose.files import write_npz
@@ -74,8 +75,7 @@ def test_frames_without_a_person_and_hidden_landmarks_are_left_out(tmp_path):
 
 
 def test_a_folder_without_frames_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no shard"):
-        load_detections(str(tmp_path), ("full",))
+    refuses("no shard", load_detections, str(tmp_path), ("full",))
     with pytest.raises(ValueError, match="no frame that full read"):
         load_detections(write(tmp_path, **{"full.visibility": np.zeros((5, 33))}), ("full",))
 

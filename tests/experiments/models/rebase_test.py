@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from shared import refuses
 
 import jaxpose
 from experiments.models.average import averaged
@@ -42,8 +43,7 @@ def test_a_base_that_is_told_more_widens_the_model_by_zeros(fast):
 
 
 def test_a_model_without_a_base_is_refused(fast):
-    with pytest.raises(ValueError, match=r"^--model: pose17 holds no base"):
-        rebased(fast.base, fast.base)
+    refuses(r"^--model: pose17 holds no base", rebased, fast.base, fast.base)
 
 
 def test_the_mean_of_weights_lies_between_and_is_as_wide_as_the_other(fast):
@@ -54,5 +54,4 @@ def test_the_mean_of_weights_lies_between_and_is_as_wide_as_the_other(fast):
     expected = jax.tree.map(lambda w: w + 0.25, widened(fast.params, spec))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), mean.params, expected)
     assert mean.typicality.size == 0
-    with pytest.raises(ValueError, match="must be of the network of pose17_fast, with at least its context"):
-        averaged(other, fast, 0.25)
+    refuses("must be of the network of pose17_fast, with at least its context", averaged, other, fast, 0.25)
