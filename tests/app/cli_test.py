@@ -108,7 +108,6 @@ def test_bad_input_leaves_with_code_2_one_named_line_and_no_files(case, tmp_path
     [
         (["lift", "x.json"], "jaxpose lift: --out: needed, and not given"),
         (["lift", "x.json", "--nope", "3"], "jaxpose lift: --nope: not known; --out: needed, and not given"),
-        (["lift", "--out", "o"], "jaxpose lift: --input: needed, and not given"),
         (["lift", "x", "--out", "o", "--gravity", "-1,0,0"], "--gravity: needed a value; one that begins with - is"),
         (["lift", "x.json", "--out", "o", "--depht", "encoder"], "jaxpose lift: Unknown option: --depht"),
         (["lift", "x.json", "--out", "o", "--aggregate", "best"], 'Invalid value "best" for --aggregate. Choose from'),
