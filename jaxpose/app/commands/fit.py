@@ -224,8 +224,6 @@ def _read_start(path: Path, num: int, body: Body) -> BodyParameters:
 
     betas may be missing or of one row; all are in the world axes of the cameras.
     """
-    if not path.is_file():
-        raise ValueError(f"--start: {path}: no such file")
     if path.suffix != ".npz":
         raise ValueError(f"--start: {path}: suffix {path.suffix!r}; needed .npz")
     z = load_arrays(path)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
 from importlib.metadata import version
-from pathlib import Path
+from os.path import realpath
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, ValidationError
@@ -31,20 +31,11 @@ def parse(given: Sequence[str], running: Running) -> tuple[str, Any] | None:
         raise ValueError(_message(error)) from None
     if chosen is not None:
         running.name = chosen[0]
-        _check_inputs_stay(chosen[1])
+        given = [x for value in vars(chosen[1]).values() for x in (value if isinstance(value, tuple) else (value,))]
+        out = getattr(chosen[1], "out", None)
+        if out and [realpath(path) for path in given if isinstance(path, type(out))].count(realpath(out)) > 1:
+            raise ValueError(f"--out: {out} is an input and would be overwritten; needed another file")
     return chosen
-
-
-def _check_inputs_stay(options: Any) -> None:
-    """ValueError where the file of --out is one that is read."""
-    out, values = getattr(options, "out", None), vars(options).values()
-    given = [path for value in values for path in (value if isinstance(value, tuple) else (value,))]
-    if out is not None and any(path is not out and isinstance(path, Path) and _same(path, out) for path in given):
-        raise ValueError(f"--out: {out} is an input and would be overwritten; needed another file")
-
-
-def _same(path: Path, other: Path) -> bool:
-    return path.is_file() and other.is_file() and path.samefile(other)
 
 
 def make_parser() -> App:
@@ -95,7 +86,6 @@ def _one_line(text: str) -> str:
 
 
 def _choose(name: str, options: type) -> Callable[[Any], tuple[str, Any]]:
-
     def choose(given: Any) -> tuple[str, Any]:
         return name, given
 

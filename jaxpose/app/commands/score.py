@@ -110,8 +110,6 @@ def _keypoints(
             f"--keypoints: need poses in the axes of the camera that saw them (--up=-y), and those of {path} are "
             f"{data.source.up} up"
         )
-    if not file.exists():
-        raise ValueError(f"--keypoints: {file}: no such file")
     # --skeleton is of the 3D joints; the joint set of 2D arrays without names is said by --format
     detected = detections.read_detections(file, model.skeleton, options.camera)
     place = {key: row for row, key in enumerate(zip(detected.source.frame, detected.source.person, strict=True))}
