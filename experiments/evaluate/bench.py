@@ -26,8 +26,7 @@ from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.rotations import forward_kinematics
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, SMPL_22
 from jaxpose.io.arrays import load_arrays
-from jaxpose.io.assumed import DEFAULT_FOV_DEG, rescaled
-from jaxpose.io.keypoints import read_keypoints
+from jaxpose.io.keypoints import DEFAULT_FOV_DEG, read_keypoints, rescaled
 
 NO_DEPTH = "root depth is not given"
 # What was chosen on the validation subjects, by model (jaxpose/assets/*.md)

@@ -37,8 +37,7 @@ from jaxpose.geometry.camera import intrinsics_from_fov, normalise
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import COCO_17
 from jaxpose.io.arrays import load_arrays
-from jaxpose.io.assumed import DEFAULT_FOV_DEG, rescaled
-from jaxpose.io.keypoints import Keypoints, read_keypoints
+from jaxpose.io.keypoints import DEFAULT_FOV_DEG, Keypoints, read_keypoints, rescaled
 from jaxpose.tasks.lift import lift
 
 LIMBS = tuple(j for j in COCO_17.joints if j.split("_")[-1] in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"))

@@ -38,7 +38,7 @@ from jaxpose.examples import detectors
 from jaxpose.geometry.camera import look_at, project, undistort
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import COCO_17, H36M_17
-from jaxpose.io.assumed import rescaled
+from jaxpose.io.keypoints import rescaled
 from jaxpose.tasks import observations, systematic
 from jaxpose.tasks.fuse import STEPS, fuse_rows
 from jaxpose.tasks.methods import pseudo_inverse

@@ -29,7 +29,7 @@ from jaxpose.evaluation import calibration
 from jaxpose.evaluation.metrics import align_root, p_mpjpe
 from jaxpose.evaluation.protocols import lifting_row
 from jaxpose.geometry.skeleton import H36M_17
-from jaxpose.io.assumed import DEFAULT_FOV_DEG
+from jaxpose.io.keypoints import DEFAULT_FOV_DEG
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.samplers import stochastic
 

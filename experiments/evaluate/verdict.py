@@ -26,8 +26,7 @@ from jaxpose.base import Camera, Hypotheses
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.sides import mirrored_sides
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, Skeleton
-from jaxpose.io.assumed import rescaled
-from jaxpose.io.keypoints import read_keypoints
+from jaxpose.io.keypoints import read_keypoints, rescaled
 from jaxpose.tasks.lift import lift
 from jaxpose.tasks.verdict import summary
 

@@ -13,7 +13,7 @@ from jaxpose.examples.detections import Detections, Runs
 from jaxpose.geometry.camera import normalise
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import H36M_17, MEDIAPIPE_33
-from jaxpose.io.assumed import rescaled
+from jaxpose.io.keypoints import rescaled
 from jaxpose.tasks.lift import LEAST_JOINTS
 
 _LEAST = 0.1  # confidence of a landmark, of `--min-confidence`

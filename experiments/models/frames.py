@@ -7,8 +7,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.models import groups
-from jaxpose.datasets.bends import flexion
 from jaxpose.datasets.mocap import Mocap, Rotations, balanced_weights, data_root, joined, take_sequences, take_share
+from jaxpose.datasets.straight import flexion
 from jaxpose.files import FilePath
 
 _STRAIGHT = 15.0  # degrees of flexion

@@ -28,7 +28,7 @@ from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import pose_example
 from jaxpose.networks.fields import from_fields
 from jaxpose.originals.datasets.h36m import load_frames
-from jaxpose.originals.examples.gfpose import gfpose_example, on_device
+from jaxpose.originals.examples.filmed import gfpose_example, on_device
 from jaxpose.spaces.image_depth import STATISTICS as IMAGE_DEPTH
 from jaxpose.spaces.person import Statistics
 from jaxpose.tasks.lift import lift

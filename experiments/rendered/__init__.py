@@ -17,7 +17,7 @@ N rows. A clip's frames follow each other. What is not known is NaN.
 and of each NETWORK of lite, full, heavy (12 % of the clips), mirrored (full on the mirror image of its crop, 25 %):
 
     NETWORK.xy             [33, 2] px of the image; of the 256 crop: R(-angle) (xy - centre) / side 256 + 128
-    NETWORK.crop           [4] centre x, y and side px, angle radians (app/detect/regions.py)
+    NETWORK.crop           [4] centre x, y and side px, angle radians (app/detect/people.py)
     NETWORK.how            where the crop comes from: produce.FOUND, GIVEN (about the truth), FOLLOWED
     NETWORK.presence       that somebody is there, of which the detector asks 1/2; visibility [33]
     NETWORK.world          [33, 3] metres, its own 3D in camera axes

@@ -15,8 +15,7 @@ import numpy as np
 from experiments.rendered import people, scenes
 from jaxpose.app.detect import weights
 from jaxpose.app.detect.blazepose import Smooth, finder, refine, region_of, smooth
-from jaxpose.app.detect.people import Find
-from jaxpose.app.detect.regions import Region, crop, to_image, turn, whole
+from jaxpose.app.detect.people import Find, Region, crop, to_image, turn, whole
 from jaxpose.app.detect.weights import Network
 from jaxpose.files import write_npz
 from jaxpose.geometry.skeleton import H36M_17, MEDIAPIPE_33, other_side

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxpose.datasets.bends import ELBOW, KNEE, bends, lowest_tenth, median_of
+from jaxpose.datasets.straight import ELBOW, KNEE, bends, lowest_tenth, median_of
 from jaxpose.files import write_json, write_npz
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.geometry.windows import between
@@ -111,7 +111,7 @@ def pieces(labels: Labels, recorded: Recorded, fastest: float = FASTEST) -> tupl
 
 
 def measure_limbs(pieces: Sequence[Piece], fps: float) -> dict[str, dict[str, dict[str, float]]]:
-    """Degrees by which each limb is bent where it is straight: source -> subject -> "knee", "elbow" (bends.py)."""
+    """Degrees by which each limb is bent where it is straight: source -> subject -> "knee", "elbow" (straight.py)."""
     joints: dict[str, dict[str, list[np.ndarray]]] = {}
     for piece in pieces:
         people = joints.setdefault(piece.recorded.source, {})

@@ -25,12 +25,11 @@ from jaxpose.io.body_files import holds_body, load_body, save_body
 from jaxpose.io.c3d import write_c3d
 from jaxpose.io.heatmap_files import Heatmaps, holds_heatmaps, read_heatmaps
 from jaxpose.io.keypoints import Keypoints, read_keypoints
-from jaxpose.io.markers import Markers, placed
+from jaxpose.io.markers import Markers, placed, write_trc
 from jaxpose.io.motion import Motion, PartialMotion, holds_rotations, read_rotations, save_motion
 from jaxpose.io.multiview import MultiView, holds_multiview, read_multiview
 from jaxpose.io.poses3d import Poses3D, holds_poses3d, read_poses3d
 from jaxpose.io.retarget import write_motion_bvh
-from jaxpose.io.trc import write_trc
 from jaxpose.reading import reading
 
 Data: TypeAlias = Body | Heatmaps | MultiView | PartialMotion | Poses3D | Keypoints

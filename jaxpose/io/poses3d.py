@@ -31,8 +31,7 @@ from jaxpose.io.arrays import UNITS, Source, as_float, source_of, text_array
 from jaxpose.io.c3d import read_c3d
 from jaxpose.io.keypoint_arrays import ARRAY_LAYOUTS, read_columns, read_fps, read_joint_names, read_lines, read_per_row
 from jaxpose.io.keypoints import choose_joints, with_unnamed
-from jaxpose.io.markers import joints_of_markers
-from jaxpose.io.trc import read_trc
+from jaxpose.io.markers import joints_of_markers, read_trc
 from jaxpose.reading import check_growth, reader
 
 _CLEARLY_UPRIGHT = 0.7  # mean height of unit trunks: of 683 takes of shared/data/mocap 50 have less (floor, acrobatics)

@@ -25,11 +25,11 @@ from jaxpose.geometry.body import Body, stretched
 from jaxpose.geometry.skeleton import SMPL_22
 from jaxpose.geometry.windows import between
 from jaxpose.io.c3d import write_c3d
+from jaxpose.io.markers import write_trc
 from jaxpose.io.meshes import write_motion_glb
 from jaxpose.io.retarget import write_motion_bvh
 from jaxpose.io.smpl_motion import Motion, motion_at
 from jaxpose.io.tracks import Clip, Track
-from jaxpose.io.trc import write_trc
 
 FORMATS = ("bvh", "glb", "trc", "c3d", "csv")
 

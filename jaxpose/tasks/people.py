@@ -14,8 +14,7 @@ import numpy as np
 from jaxpose.base import Array, Camera, Hypotheses, Key
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import Skeleton
-from jaxpose.io.assumed import rescaled
-from jaxpose.io.keypoints import Keypoints
+from jaxpose.io.keypoints import Keypoints, rescaled
 from jaxpose.io.tracking import Tracker
 from jaxpose.model import Model
 from jaxpose.tasks.lift import LEAST_JOINTS

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxpose.datasets.bends import ELBOW, KNEE, bends, lowest_tenth
+from jaxpose.datasets.straight import ELBOW, KNEE, bends, lowest_tenth
 from jaxpose.geometry.skeleton import H36M_17
 from tests.shared import DATA, needs_mocap
 

@@ -30,10 +30,10 @@ from jaxpose.io.asf_amc import read_amc, read_asf
 from jaxpose.io.bvh import read_bvh, write_bvh
 from jaxpose.io.c3d import read_c3d, write_c3d
 from jaxpose.io.keypoints import read_frame, read_keypoints
+from jaxpose.io.markers import read_trc, write_trc
 from jaxpose.io.results import read_result
 from jaxpose.io.retarget import GENERIC_OFFSETS
 from jaxpose.io.smpl_motion import Motion, save_motion
-from jaxpose.io.trc import read_trc, write_trc
 from jaxpose.io.untrusted.torch_file import read_torch
 from jaxpose.io.untrusted.unpickle import load_dict, load_pickle
 from jaxpose.originals.convert.diffpose import read_part

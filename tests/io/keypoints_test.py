@@ -6,8 +6,7 @@ from keypoint_files import coco_results, people, same, write
 from shared import DATA, needs_keypoints, refuses
 
 from jaxpose.geometry.skeleton import BODY_25B, COCO_17, H36M_17, HALPE_26, MPII_16
-from jaxpose.io.assumed import rescaled
-from jaxpose.io.keypoints import read_keypoints
+from jaxpose.io.keypoints import read_keypoints, rescaled
 
 # Arrays
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from jaxpose.io.markers import read_trc, write_trc
 from jaxpose.io.poses3d import read_poses3d
-from jaxpose.io.trc import read_trc, write_trc
 from tests.walker import NAMES, walker
 
 

@@ -1,4 +1,4 @@
-// Turned squares of an image, which networks see as crops: jaxpose/app/detect/regions.py in JavaScript.
+// Turned squares of an image, which networks see as crops: jaxpose/app/detect/people.py in JavaScript.
 //
 //     image = centre + side R(angle) (crop - 1/2)        crop in [0, 1]^2, x right, y down
 //

@@ -14,7 +14,7 @@ from jaxpose.app.detect.clip import detect_clip
 from jaxpose.app.detect.frames import Clip, check, frames, holds_frames
 from jaxpose.app.detect.movenet import movenet
 from jaxpose.app.detect.rtmpose import rtmpose
-from jaxpose.app.viz.flat import film_of
+from jaxpose.app.viz.page import film_of
 from jaxpose.networks.movenet import params_of, reader
 
 _PAIR = "blazepose-full+lite"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxpose.app.commands.options import Fit, Fuse
+from jaxpose.app.commands.options import OfCameras
 from jaxpose.app.commands.values import CalibrationFile, KeypointFile, VideoFile, refuse
 from jaxpose.app.detect.frames import holds_frames
 from jaxpose.base import Camera
@@ -23,9 +23,8 @@ from jaxpose.geometry.skeleton import H36M_17, SKELETONS, Skeleton, get_skeleton
 from jaxpose.geometry.windows import timeline
 from jaxpose.io import kind_of, multiview
 from jaxpose.io.arrays import source_of
-from jaxpose.io.assumed import rescaled, settle_camera
 from jaxpose.io.heatmap_files import Heatmaps, peaks, read_heatmaps
-from jaxpose.io.keypoints import Keypoints, read_keypoints
+from jaxpose.io.keypoints import Keypoints, read_keypoints, rescaled, settle_camera
 from jaxpose.io.multiview import MultiView, read_multiview
 from jaxpose.io.tracking import link
 from jaxpose.io.tracks import are_images
@@ -285,7 +284,7 @@ def holds_cameras(path: Path) -> bool:
     return kind_of(path, (MultiView, Keypoints)) is MultiView
 
 
-def read_cameras(path: Path, options: Fit | Fuse, min_confidence: float) -> tuple[MultiView, list[str]]:
+def read_cameras(path: Path, options: OfCameras, min_confidence: float) -> tuple[MultiView, list[str]]:
     """The keypoints and cameras of a file that `holds_cameras`, and lines of what was read."""
     given = joint_set(options.skeleton)
     points = None if given is None else point_set_of(given)
@@ -296,7 +295,7 @@ def read_cameras(path: Path, options: Fit | Fuse, min_confidence: float) -> tupl
 
 
 def read_calibrated(
-    paths: tuple[Path, ...], options: Fit | Fuse, given: CalibrationFile, min_confidence: float
+    paths: tuple[Path, ...], options: OfCameras, given: CalibrationFile, min_confidence: float
 ) -> tuple[MultiView, list[str]]:
     """The keypoints of several files, a camera each, with the cameras of --calibration, and lines of what was read."""
     if several := [path for path in paths if holds_cameras(path)]:
@@ -307,7 +306,7 @@ def read_calibrated(
     return _part(paths[0], data._replace(fps=data.fps or options.fps), lines, options)
 
 
-def _part(path: Path, data: MultiView, lines: list[str], options: Fit | Fuse) -> tuple[MultiView, list[str]]:
+def _part(path: Path, data: MultiView, lines: list[str], options: OfCameras) -> tuple[MultiView, list[str]]:
     """The frames of --begin and --end, of keypoints."""
     span = None if all(map(holds_frames, options.input)) else options.video
     rows, words = within(path, span, data.frame, data.fps)

@@ -78,7 +78,7 @@ class Export:
     _: KW_ONLY
     task: Annotated[str, text("lift, complete, denoise, generate or generate_rotations")]
     model: v.ModelName = None
-    format: Annotated[str, metavar("NAME"), text("jax (default) or onnx")] = "jax"
+    format: Annotated[Literal["jax", "onnx"], metavar("NAME"), text("jax (default) or onnx")] = "jax"
     num_hypotheses: v.Hypotheses | None = None
     """poses per observation; of generation, in all (200; onnx: 20)"""
     batch: Annotated[v.Count | None, metavar("N")] = None

@@ -17,7 +17,7 @@ from jaxpose.app.commands.values import refuse
 from jaxpose.geometry.axes import FRAME_TAGS
 from jaxpose.geometry.body_joints import joint_set_of
 from jaxpose.geometry.joint_sets import convert_joints
-from jaxpose.io.assumed import rescaled
+from jaxpose.io.keypoints import rescaled
 from jaxpose.io.multiview import MultiView, merged
 from jaxpose.model import Model
 from jaxpose.tasks import observations

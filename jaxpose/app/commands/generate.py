@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxpose.app.commands import exports, memory, models, report
+from jaxpose.app.commands import blocks, exports, models, report
 from jaxpose.app.commands.blocks import Clock
 from jaxpose.app.commands.bodies import BODY_JOINTS, joints_of
 from jaxpose.app.commands.options import Generate, Interpolate
@@ -41,7 +41,7 @@ def _joints(options: Generate, model: Model) -> Generator[str, None, Outcome]:
     output, num, path, clock = options.output, options.num, options.sampling.path, Clock()
     sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
     sampler = sampler.with_usual_steps(task.NUM_STEPS)
-    memory.check("--num", num, num, num * (sampler.network_calls(model) + 1) if path else 0)
+    blocks.check("--num", num, num, num * (sampler.network_calls(model) + 1) if path else 0)
     run = functools.partial(task.generate, num=num, sampler=sampler, return_path=path)
     drawn = np.asarray(run(jax.random.key(output.seed), model))
     spent = clock.spent()
@@ -63,7 +63,7 @@ def _bodies(options: Generate, model: Model) -> Generator[str, None, Outcome]:
     output, num = options.output, options.num
     body, clock = models.load_body(options.output.exports.body), Clock()
     sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
-    memory.check("--num", num, 4 * num)  # bodies: 5.7 kB each of 60,000
+    blocks.check("--num", num, 4 * num)  # bodies: 5.7 kB each of 60,000
     body_pose = np.asarray(generate_rotations(jax.random.key(output.seed), model, num, sampler=sampler))
     spent = clock.spent()
     yield f"drew {num} body poses, {spent.rate(num):,.0f} poses/s"

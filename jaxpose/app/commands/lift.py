@@ -25,14 +25,13 @@ from jaxpose.base import Array, Camera, Hypotheses, Key
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import aggregate
 from jaxpose.geometry.camera import denormalise_screen, project
-from jaxpose.geometry.joint_sets import joint_map
 from jaxpose.geometry.skeleton import Skeleton
-from jaxpose.io.heatmap_files import BLOCK, Heatmaps, intensities
+from jaxpose.io.heatmap_files import Heatmaps
 from jaxpose.model import Model, require, scored
-from jaxpose.originals.datasets.prepare_gmm import COMPONENTS, SAMPLES, fit_block
+from jaxpose.originals.datasets.prepare_gmm import COMPONENTS, fit_heatmaps
 from jaxpose.originals.recipes.diffpose import lift_official
 from jaxpose.spaces.person import place
-from jaxpose.tasks.blocks import Block, Drawn, even, result_of
+from jaxpose.tasks.blocks import Block, Drawn
 from jaxpose.tasks.draw import spread
 from jaxpose.tasks.lift import stature
 from jaxpose.tasks.lift_video import blocks_for, join, lifting, timing
@@ -214,21 +213,11 @@ def _lift_by_recipe(
 
 
 def mixture_px(key: Key, data: Heatmaps, target: Skeleton, num_components: int) -> Mixture:
-    """Mixtures of the joints of `target` in pixels, weight [N, J, M], of heatmaps; the heaviest component first.
-
-    They are fitted by EM to points drawn from the maps. Joints that the file lacks are made of its own.
-    """
-    num, (width, height) = len(data.maps), data.image_size
-    weights = joint_map(data.skeleton, target)[0]
-
-    def work(_: Key, block: Block, __: bool) -> Mixture:
-        keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.asarray(block.rows))
-        maps, box = intensities(data, block.rows), data.box[block.rows]
-        return fit_block(keys, maps, box, weights, width, height, SAMPLES, num_components)
-
-    fitted = Mixture(**result_of(blocks.gather(work, even(num, BLOCK), num))[0])
-    mean_px = denormalise_screen(jnp.asarray(fitted.mean), width, height)
-    return Mixture(jnp.asarray(fitted.weight), mean_px, jnp.asarray(fitted.std) * (width / 2))
+    """Mixtures of the joints of `target` in pixels, weight [N, J, M], of heatmaps, as of `fit_heatmaps`."""
+    parts = [mixture for _, mixture in fit_heatmaps(key, data, target, num_components)]
+    fitted = jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
+    width, height = data.image_size
+    return Mixture(fitted.weight, denormalise_screen(fitted.mean, width, height), fitted.std * (width / 2))
 
 
 def one_pose(model: Model, data: Detections, lifted: Drawn, how: str, seed: int) -> Drawn:

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.app.commands import clips, memory, models
+from jaxpose.app.commands import blocks, clips, models
 from jaxpose.app.commands.lift import FRAME_TAG
 from jaxpose.app.commands.options import Live
 from jaxpose.app.commands.values import refuse
@@ -31,8 +31,7 @@ from jaxpose.app.detect.frames import Clip, check, frames, holds_frames
 from jaxpose.base import Camera
 from jaxpose.geometry.skeleton import get_skeleton
 from jaxpose.io.arrays import Source
-from jaxpose.io.assumed import settle_camera
-from jaxpose.io.keypoints import Keypoints, read_frame
+from jaxpose.io.keypoints import Keypoints, read_frame, settle_camera
 from jaxpose.model import Model
 from jaxpose.reading import check_file, reading
 from jaxpose.tasks.blocks import result_of
@@ -88,7 +87,7 @@ def _drawer(options: Live, model: Model, kp: Keypoints) -> tuple[Drawer, dict[st
     if given.camera is None and (given.image_size or kp.image_size) is None:
         raise ValueError("--image-size: needed where frames come live and do not say it, or --camera FX,FY,CX,CY")
     at_once = num * (model.spec.network.window or 1)
-    memory.check("--hypotheses", at_once, at_once)
+    blocks.check("--hypotheses", at_once, at_once)
     intrinsics, camera_said = settle_camera(kp, given.camera, given.fov, given.image_size)
     camera = Camera(jnp.asarray(intrinsics, jnp.float32).reshape(-1, 4)[0])
     up = None if options.gravity is None else -jnp.asarray(options.gravity, jnp.float32)

@@ -17,8 +17,7 @@ from jaxpose.geometry import measures
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.geometry.windows import rows_of_people
 from jaxpose.io.arrays import source_of
-from jaxpose.io.measured import Bands, write_bands, write_mot
-from jaxpose.io.results import Result, read_result
+from jaxpose.io.results import Bands, Result, read_result, write_bands, write_mot
 from jaxpose.tasks.measure import OF_CLIPS, USUAL, Measured
 from jaxpose.tasks.measure import measure as measure_poses
 

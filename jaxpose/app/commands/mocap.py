@@ -70,16 +70,16 @@ def mocap(options: PrepareMocap) -> Iterator[str]:
     files = [(path, _labels(below, path, options, pattern)) for path, below in motion_files(options.sources, SUFFIXES)]
     refuse_for(options, _MEANING, {path.suffix.lower() for path, _ in files})
     _check_val(options.val or (), [labels for _, labels in files])
-    reader, done = _Reader(options), list[Piece]()
+    body = None if options.body is None else load_body(options.body)
+    joint_map = None if options.joint_map is None else read_joint_map(options.joint_map)
+    done = list[Piece]()
     left_out, started, last_line = 0, time.monotonic(), time.monotonic()
     for index, (path, labels) in enumerate(files, 1):
         try:
             with reading(path, "file of motion"):
-                people = yield from reader.read(path)
+                people = yield from _read(path, options, body, joint_map)
                 for person, recorded in people:
-                    suffix = f"_person{person}" if len(people) > 1 else ""
-                    labelled = labels._replace(name=labels.name + suffix, subject=labels.subject + suffix)
-                    yield from _add(done, labelled, recorded, options, path)
+                    yield from _add(done, _numbered(labels, person, len(people)), recorded, options, path)
         except ValueError as error:
             left_out += 1
             yield f"left out: {error}"
@@ -94,8 +94,7 @@ def mocap(options: PrepareMocap) -> Iterator[str]:
     with new_folder(options.out) as draft:
         write_mocap(draft, done, options.fps, splits, limb_bends(done, limbs) if options.straight_limbs else {})
     shutil.rmtree(_parts(options.out), ignore_errors=True)
-    frames = sum(len(piece.recorded.joints) for piece in done)
-    subjects = {piece.labels.subject for piece in done}
+    frames, subjects = sum(len(p.recorded.joints) for p in done), {p.labels.subject for p in done}
     yield (
         f"wrote {options.out}: {frames} frames, {frames / options.fps / 60:.1f} minutes, of {len(done)} sequences, "
         f"{len(subjects)} subjects; validation: {', '.join(splits['val']) or 'none, which --val names'}"
@@ -103,6 +102,12 @@ def mocap(options: PrepareMocap) -> Iterator[str]:
     if left_out:
         yield f"{left_out} of {len(files)} files were left out"
         raise SystemExit(1)
+
+
+def _numbered(labels: Labels, person: int, num: int) -> Labels:
+    """The labels of one of `num` people in a file."""
+    suffix = f"_person{person}" if num > 1 else ""
+    return labels._replace(name=labels.name + suffix, subject=labels.subject + suffix)
 
 
 def _add(
@@ -152,55 +157,45 @@ def _check_val(val: tuple[str, ...], labels: list[Labels]) -> None:
             raise ValueError(f"--val: got {name!r}; must be one of the subjects {', '.join(subjects)}, or a take")
 
 
-class _Reader:
-    """Reads files under the options."""
+def _read(path: Path, o: PrepareMocap, body: Body | None, joint_map: dict[str, str] | None) -> _Reading:
+    """People of a file, with their numbers, at the wanted rate; yields progress."""
+    suffix = path.suffix.lower()
+    if suffix in (".bvh", ".amc"):
+        given: dict[str, Any] = {"asf": o.asf, "fps": o.source_fps, "unit_m": o.unit_m, "joint_map": joint_map}
+        motion, joints = read_retargeted(path, **given)
+        return [(0, at_rate(Recorded(check_motion(motion, path), joints, suffix[1:]), o.fps))]
+    if kind_of(path, (PartialMotion, Poses3D)) is PartialMotion:
+        return [(0, _smpl(path, o, body))]
+    poses = read_poses3d(path, skeleton=None if o.skeleton is None else get_skeleton(o.skeleton), up=o.up, unit=o.unit)
+    result = []
+    for person in sorted(set(poses.person.tolist())):
+        part = _part(path, o, person)
+        if not part.is_file():
+            rates: dict[str, Any] = {"source_fps": o.source_fps, "seconds": _SECONDS}
+            recorded = yield from recorded_positions(path, poses, person, o.fps, rotation_moments(), **rates)
+            _keep(part, recorded)
+        result.append((person, _kept(part)))
+    return result
 
-    def __init__(self, options: PrepareMocap) -> None:
-        self.options = options
-        self.body: Body | None = None if options.body is None else load_body(options.body)
-        self.joint_map = None if options.joint_map is None else read_joint_map(options.joint_map)
 
-    def read(self, path: Path) -> _Reading:
-        """People of a file, with their numbers, at the wanted rate; yields progress."""
-        suffix, o = path.suffix.lower(), self.options
-        if suffix in (".bvh", ".amc"):
-            given: dict[str, Any] = {"asf": o.asf, "fps": o.source_fps, "unit_m": o.unit_m, "joint_map": self.joint_map}
-            motion, joints = read_retargeted(path, **given)
-            return [(0, at_rate(Recorded(check_motion(motion, path), joints, suffix[1:]), o.fps))]
-        kind = kind_of(path, (PartialMotion, Poses3D))
-        if kind is PartialMotion:
-            return [(0, self._smpl(path))]
-        poses = read_poses3d(
-            path, skeleton=None if o.skeleton is None else get_skeleton(o.skeleton), up=o.up, unit=o.unit
-        )
-        people = sorted(set(poses.person.tolist()))
-        result = []
-        for person in people:
-            part = self._part(path, person)
-            if not part.is_file():
-                rates: dict[str, Any] = {"source_fps": o.source_fps, "seconds": _SECONDS}
-                recorded = yield from recorded_positions(path, poses, person, o.fps, rotation_moments(), **rates)
-                _keep(part, recorded)
-            result.append((person, _kept(part)))
-        return result
+def _part(path: Path, o: PrepareMocap, person: int) -> Path:
+    """The file that keeps a solved motion, named by the source as it is now and the options that change it."""
+    now = path.stat()
+    file = str(path.absolute()), now.st_mtime_ns, now.st_size, person
+    made_of = repr((*file, o.skeleton, o.up, o.unit, o.source_fps, o.fps))
+    return _parts(o.out) / f"{hashlib.sha256(made_of.encode()).hexdigest()[:32]}.npz"
 
-    def _part(self, path: Path, person: int) -> Path:
-        """The file that keeps a solved motion, named by the source as it is now and the options that change it."""
-        o, now = self.options, path.stat()
-        file = str(path.absolute()), now.st_mtime_ns, now.st_size, person
-        made_of = repr((*file, o.skeleton, o.up, o.unit, o.source_fps, o.fps))
-        return _parts(o.out) / f"{hashlib.sha256(made_of.encode()).hexdigest()[:32]}.npz"
 
-    def _smpl(self, path: Path) -> Recorded:
-        up: Any = self.options.up
-        motion, rest = read_motion(path, fps=self.options.source_fps, up=up), GENERIC_REST
-        if self.body is not None:
-            betas = None if motion.betas is None else jnp.asarray(motion.betas)
-            rest = np.asarray(self.body.shape(betas).joints)[:22]
-            motion = read_motion(path, fps=self.options.source_fps, up=up, pelvis=rest[0])
-        joints = points_of(rest - rest[0], motion.body_pose, motion.global_orient, motion.transl, H36M_17.joints)
-        own_shape = self.body is not None and motion.betas is not None
-        return at_rate(Recorded(motion, joints.astype(np.float32), "smpl", own_shape), self.options.fps)
+def _smpl(path: Path, o: PrepareMocap, body: Body | None) -> Recorded:
+    up: Any = o.up
+    motion, rest = read_motion(path, fps=o.source_fps, up=up), GENERIC_REST
+    if body is not None:
+        betas = None if motion.betas is None else jnp.asarray(motion.betas)
+        rest = np.asarray(body.shape(betas).joints)[:22]
+        motion = read_motion(path, fps=o.source_fps, up=up, pelvis=rest[0])
+    joints = points_of(rest - rest[0], motion.body_pose, motion.global_orient, motion.transl, H36M_17.joints)
+    own_shape = body is not None and motion.betas is not None
+    return at_rate(Recorded(motion, joints.astype(np.float32), "smpl", own_shape), o.fps)
 
 
 def _parts(out: Path) -> Path:

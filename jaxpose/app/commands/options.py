@@ -7,7 +7,7 @@ that they need. These modules load neither JAX nor numpy, so that help is quick.
 A new command: its dataclass and a line of COMMANDS here, and a module in this folder with the function.
 """
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -109,13 +109,8 @@ class Live:
 
 
 @dataclass(frozen=True)
-class Fuse:
-    """2D keypoints of several calibrated cameras in, many 3D poses in their world out.
-
-    Reads .npz of one person in calibrated cameras (keypoints [F, C, K, 3], K, R, t, dist), one file of all cameras or
-    a file for each; or, with --calibration, the videos or keypoints that `jaxpose lift` reads, a file for each camera.
-    Writes samples (.npz), a summary (.json), a contact sheet (.png) and an interactive scene (.html).
-    """
+class OfCameras:
+    """The files of several calibrated cameras, and the way to read them."""
 
     input: Annotated[
         tuple[Path, ...], metavar("FILE"), text("keypoints of calibrated cameras; or keypoints or a video of one each")
@@ -123,11 +118,22 @@ class Fuse:
     _: KW_ONLY
     video: Annotated[v.VideoFile, OfVideos] = v.VideoFile()
     skeleton: Points = None
-    file: v.CalibrationFile = v.CalibrationFile()
     cameras: Annotated[v.Names | None, metavar("0,1")] = None
     """which cameras of a file of several; by number or name (all)"""
-    up: Annotated[v.Axis | None, text("the world's vertical: z (default), y or -y")] = None
+    up: Annotated[v.Axis | None, text("the world's vertical of several cameras: z (default), y or -y")] = None
     fps: v.Fps = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fuse(OfCameras):
+    """2D keypoints of several calibrated cameras in, many 3D poses in their world out.
+
+    Reads .npz of one person in calibrated cameras (keypoints [F, C, K, 3], K, R, t, dist), one file of all cameras or
+    a file for each; or, with --calibration, the videos or keypoints that `jaxpose lift` reads, a file for each camera.
+    Writes samples (.npz), a summary (.json), a contact sheet (.png) and an interactive scene (.html).
+    """
+
+    file: v.CalibrationFile = v.CalibrationFile()
     min_confidence: v.Share = 0.1
     noise_px: v.NoisePx | None = None
     """of a sure keypoint's coordinates; unsure ones have more (0.8 in 100 of the person's size in each image; more
@@ -269,8 +275,8 @@ class Ik:
     output: v.FitOutput
 
 
-@dataclass(frozen=True)
-class Fit:
+@dataclass(frozen=True, kw_only=True)
+class Fit(OfCameras):
     """2D keypoints in, bodies out (pose, shape and place by optimisation).
 
     Reads the videos and keypoints that `jaxpose lift` reads, with --calibration a file for each camera, or an .npz of
@@ -280,15 +286,8 @@ class Fit:
 
     input: Annotated[
         tuple[Path, ...], metavar("FILE"), text("video, or file or folder of 2D keypoints; several: cameras")
-    ]
-    _: KW_ONLY
-    video: Annotated[v.VideoFile, OfVideos] = v.VideoFile()
-    skeleton: Points = None
+    ] = field(kw_only=False)
     keypoints: v.KeypointFile = v.KeypointFile()
-    cameras: Annotated[v.Names | None, metavar("0,1")] = None
-    """which cameras of a file of several; by number or name (all)"""
-    up: Annotated[v.Axis | None, text("the world's vertical of several cameras: z (default), y or -y")] = None
-    fps: v.Fps = None
     noise_px: Annotated[v.NoisePx | None, text("of a keypoint's coordinates (1 in 100 of the person's size)")] = None
     as_clip: Annotated[bool, text("the frames of a person are one motion")] = False
     smooth: Annotated[float | None, metavar("W"), within(0, 1e9, "a weight")] = None

@@ -19,7 +19,7 @@ class Picture(NamedTuple):
     """Parts of a picture of joints beside the arrays of a result.
 
     note: a line below. mean_name: what the one pose is. path: [T+1, H, N', J, 3] metres, camera axes, of the first
-    N' <= N poses, or None. film: [N] JPEGs of the frames (viz/flat.py) or None. floor: metres below the origin that
+    N' <= N poses, or None. film: [N] JPEGs of the frames (viz/page.py) or None. floor: metres below the origin that
     roots stand about, where it is known.
     """
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxpose.app import export as exporting
+from jaxpose.app.commands import blocks
 from jaxpose.app.commands import file_options as kinds
-from jaxpose.app.commands import memory
 from jaxpose.app.commands.values import refuse, refuse_for
 from jaxpose.app.to_onnx import few_steps
 from jaxpose.datasets.amass import prepare_amass
@@ -38,9 +38,7 @@ _MEANING = {"asf": (".amc",), "fps": _MOTION[1:], "joint_map": _MOTION[:2], "uni
 def export(options: kinds.Export) -> Iterator[str]:
     """Trace a task ahead of time and write it; lines about its inputs and outputs."""
     out = options.out
-    if options.format not in _FORMATS:
-        raise ValueError(f"--format: got {options.format!r}, must be one of {list(_FORMATS)}")
-    yield from _FORMATS[options.format](options)
+    yield from _export_onnx(options) if options.format == "onnx" else _export_jax(options)
     yield f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB"
 
 
@@ -65,7 +63,7 @@ def _export_onnx(options: kinds.Export) -> Iterator[str]:
     refuse(options, why, "platforms", "steps", "sampler")
     model, skeleton = load(options.model or DEFAULT_MODEL), options.skeleton and get_skeleton(options.skeleton)
     num, batch = options.num_hypotheses or few_steps.HYPOTHESES, options.batch or 1
-    memory.check("--hypotheses", num * batch, num * batch)  # it is run, to be compared
+    blocks.check("--hypotheses", num * batch, num * batch)  # it is run, to be compared
     exported = few_steps.export_lift(model, num=num, batch=batch, skeleton=skeleton or model.skeleton)
     for side, sizes in (("input", exported.inputs), ("output", exported.outputs)):
         for name, size in sizes.items():
@@ -75,10 +73,6 @@ def _export_onnx(options: kinds.Export) -> Iterator[str]:
     worst, frames = few_steps.difference_mm(exported, model)
     yield f"largest difference to JAX: {worst:.4f} mm, {frames} frames of the bundled clip"
     few_steps.write(options.out, exported)
-
-
-# --format -> what writes the file and says what is in it
-_FORMATS: dict[str, Callable[[kinds.Export], Iterator[str]]] = {"jax": _export_jax, "onnx": _export_onnx}
 
 
 def body(options: kinds.PrepareBody) -> Iterator[str]:

@@ -20,9 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxpose.app.commands import exports, pictures, typical
+from jaxpose.app.commands import exports, models, pictures
 from jaxpose.app.commands.blocks import Spent
-from jaxpose.app.commands.models import load_body
 from jaxpose.app.commands.options import Score
 from jaxpose.app.commands.pictures import Bodies, Picture
 from jaxpose.app.commands.values import CalibrationFile, Output, Sampling, refuse
@@ -213,9 +212,9 @@ def _judged(made: Outcome) -> tuple[dict[str, Any], dict[str, Any], str]:
     """Arrays and summary with the typicality of the poses and the verdict, and the verdict in words, "" without one."""
     arrays, shown = made.arrays, made.shown
     if isinstance(shown, Bodies):
-        judged = typical.of_bodies(arrays["mean"] if "mean" in arrays else shown.body_pose[0], arrays)
+        judged = models.of_bodies(arrays["mean"] if "mean" in arrays else shown.body_pose[0], arrays)
     else:
-        judged = typical.of_joints(arrays)
+        judged = models.of_joints(arrays)
     doubts = dict(made.doubts)
     doubts |= {"typicality": judged.arrays["out_of_distribution"]} if judged.arrays else {}
     arrays, summary = arrays | judged.arrays, made.summary | judged.summary
@@ -236,7 +235,7 @@ def _moving(
         still = shown.fps is None and "fps" not in arrays
         shape: dict[str, Any] = {"betas": shown.betas, "rests": shown.rest, "still": still}
         return tracks.of_bodies(shown.body, *poses, arrays, takes, **shape), shown.body
-    clip, body = tracks.of_joints(arrays, takes, output.seed), load_body(wanted.body)
+    clip, body = tracks.of_joints(arrays, takes, output.seed), models.load_body(wanted.body)
     return ((yield from exports.with_rotations(clip, body)) if wanted.bvh or wanted.glb else clip), body
 
 

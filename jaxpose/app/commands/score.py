@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.app.commands import blocks, detections, models, poses, report, typical
+from jaxpose.app.commands import blocks, detections, models, poses, report
 from jaxpose.app.commands.blocks import Spent
 from jaxpose.app.commands.options import Score
 from jaxpose.app.commands.report import Outcome
@@ -135,7 +135,7 @@ def _outcome(
     arrays = {"frame": read.frame, "person": read.person, **scores}
     low, middle, high = np.quantile(density, (0.05, 0.5, 0.95))
     yield f"log density, nats of {read.unit}: median {middle:.1f}, 90 % in {low:.1f} to {high:.1f}"
-    judged = typical.judged(model, read.pose, arrays, LEAST_PERCENTILE if options.least is None else options.least)
+    judged = models.judged(model, read.pose, arrays, LEAST_PERCENTILE if options.least is None else options.least)
     arrays |= judged.arrays
     yield from judged.lines or (f"no typicality: {model.spec.name!r} has no quantiles of training poses",)
     order = np.argsort(density)[:_SHOWN]

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxpose.app.commands import memory, models
+from jaxpose.app.commands import blocks, models
 from jaxpose.app.commands.options import View
 from jaxpose.geometry.axes import from_camera, to_camera
 from jaxpose.geometry.skeleton import Skeleton
@@ -74,7 +74,7 @@ def view(options: View) -> Iterator[str]:
     result = read_result(options.input, model.skeleton)
     viser = package("viser", "view: needs viser", "view")
     _check_port(options.host, options.port)
-    memory.check("--hypotheses", options.num_hypotheses, options.num_hypotheses)
+    blocks.check("--hypotheses", options.num_hypotheses, options.num_hypotheses)
     posterior = Posterior(model, options.num_hypotheses, options.seed)
     first = posterior(result, 0, {})
     times = [posterior(result, 0, {model.skeleton.parts[3][-1]: result.mean[0, 0]}).seconds for _ in range(_TIMED)]

@@ -13,8 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from jaxpose.app.detect.base import Detector, Frame
-from jaxpose.app.detect.people import Person, follow
-from jaxpose.app.detect.regions import Region, crop, to_image
+from jaxpose.app.detect.people import Person, Region, crop, follow, to_image
 from jaxpose.geometry.skeleton import COCO_17
 
 Read = Callable[[np.ndarray], np.ndarray]  # crops [B, 256, 256, 3] -> x, y in shares of the crop and score [B, 17, 3]

@@ -20,8 +20,7 @@ import jax
 import numpy as np
 
 from jaxpose.app.detect.base import Detector, Frame
-from jaxpose.app.detect.people import Find, Look, Person, follow
-from jaxpose.app.detect.regions import Region, crop, to_image
+from jaxpose.app.detect.people import Find, Look, Person, Region, crop, follow, to_image
 from jaxpose.geometry.heatmaps import heatmap_peak
 from jaxpose.geometry.skeleton import COCO_17, HALPE_26, WHOLEBODY_23
 from jaxpose.reading import check_file, package, reading

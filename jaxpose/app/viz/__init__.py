@@ -6,10 +6,9 @@ nothing more.
 
 # ruff: noqa: F401 - the names are passed on
 
-from jaxpose.app.viz.mesh import mesh_page
+from jaxpose.app.viz.mesh import Skin, mesh_page, skins_of
 from jaxpose.app.viz.scenes import grid_page, motion_page, path_page
 from jaxpose.app.viz.sheet import Panel, bands_png, contact_sheet, mesh_sheet, reliability_png
-from jaxpose.app.viz.skin import Skin, skins_of
 from jaxpose.io.meshes import write_motion_glb, write_obj
 
 __all__ = sorted(name for name, value in globals().items() if callable(value) and not name.startswith("_"))

@@ -1,14 +1,27 @@
 """A page: one HTML file that shows poses or bodies in 3D over time, in any browser with WebGL 2, without a network.
 
-Inside are the description of what is shown (JSON), its arrays (packing.py), and the viewer (web/): a renderer and
+Inside are the description of what is shown (JSON), its arrays, and the viewer (web/): a renderer and
 controls in plain JavaScript. `page.html#3` opens step 3. Positions in the page are in display axes, x right, y up, z to
 the viewer; the viewer shows them in the axes of the data.
+
+The 2D part of a page: keypoints on their film, and the hypotheses as the camera sees them.
+
+Arrays are one compressed block of text, and positions 16-bit integers: x is stored as the integer q nearest to
+(x - middle) / step, and read back as middle + step q, off by at most step / 2 along each axis. The step is the given
+one, or larger where the range asks for it. What lies farther from the median than `reach`, as a diverged sample, is a
+gap like what is not finite (q = -2^15). Along an axis of time the integers are stored as differences modulo 2^16, and
+of all numbers the low bytes come before the high ones: both make zlib's work smaller. `web/data.js` reads what is
+written here.
 """
 
+import base64
 import html
+import io
 import json
 import os
 import re
+import zlib
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -17,10 +30,74 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpose.app.viz import scene as sc
-from jaxpose.app.viz.packing import Packer
 from jaxpose.files import atomic
 from jaxpose.geometry.axes import R_CAM_WORLD
 from jaxpose.geometry.skeleton import Skeleton
+
+REACH = 60.0  # metres about the median
+_LIMIT = 2**15 - 1
+_MISSING = -(2**15)
+
+
+class Packer:
+    """Collects arrays; each `add` returns the description by which a page finds the array again."""
+
+    def __init__(self) -> None:
+        self._places: dict[bytes, int] = {}  # what is there already, such as a second body of one shape, is found again
+        self._size = 0
+
+    def add(self, array: np.ndarray, *, time: int | None = None) -> dict[str, Any]:
+        """An array of integers of 1, 2 or 4 bytes; time: the axis along which differences are stored."""
+        array = np.ascontiguousarray(array)
+        size = array.dtype.itemsize
+        shape: dict[str, Any] = {"shape": list(array.shape), "bytes": size, "signed": array.dtype.kind == "i"}
+        if time is not None:
+            first = np.take(array, [0], axis=time)
+            array = np.concatenate([first, np.diff(array, axis=time)], axis=time)
+            shape["time"] = time
+        planes = array.reshape(-1, 1).view(np.uint8).reshape(-1, size).T
+        return {"at": self._place(planes.tobytes()), **shape}
+
+    def positions(
+        self, points: np.ndarray, step: float, *, reach: float = REACH, time: int | None = None
+    ) -> dict[str, Any]:
+        """Points [..., D] of any unit, each axis with a middle of its own."""
+        middle, step, whole = quantised(points, step, reach)
+        return self.add(whole, time=time) | {"step": step, "middle": middle.tolist()}
+
+    def content(self, content: bytes) -> dict[str, Any]:
+        """The bytes of a file."""
+        return {"at": self._place(content), "shape": [len(content)], "bytes": 1, "signed": False}
+
+    def text(self) -> str:
+        """All arrays, compressed (zlib), as base64."""
+        return base64.b64encode(zlib.compress(b"".join(self._places), 9)).decode()
+
+    def _place(self, content: bytes) -> int:
+        if content not in self._places:
+            self._places[content] = self._size
+            self._size += len(content)
+        return self._places[content]
+
+
+def quantised(points: np.ndarray, step: float, reach: float = REACH) -> tuple[np.ndarray, float, np.ndarray]:
+    """Middle [D], step and int16 of points [..., D]: x = middle + step q within step / 2; -2^15 where there is a gap.
+
+    reach: how far from the median a point may lie along each axis.
+    """
+    points = np.asarray(points, np.float64)
+    width = points.shape[-1]
+    finite = np.isfinite(points).all(-1)
+    if not finite.any():
+        return np.zeros(width), step, np.full(points.shape, _MISSING, np.int16)
+    centre = np.median(points[finite], axis=0)
+    near = finite & (np.abs(np.where(finite[..., None], points, np.inf) - centre) <= reach).all(-1)
+    low, high = points[near].min(0), points[near].max(0)
+    middle = (low + high) / 2
+    step = max(step, float((high - low).max()) / 2 / _LIMIT)
+    whole = np.rint((np.where(near[..., None], points, middle) - middle) / step)
+    return middle, step, np.where(near[..., None], whole, _MISSING).astype(np.int16)
+
 
 STEP, PIXEL_STEP = 5e-4, 0.25  # metres, pixels: of quantised positions
 _PIXEL_REACH = 1e5
@@ -130,3 +207,56 @@ def frame_of(points: list[np.ndarray]) -> dict[str, Any]:
     flat = flat[np.isfinite(flat).all(-1)]
     low, high = np.quantile(flat, 0.005, axis=0), np.quantile(flat, 0.995, axis=0)
     return {"low": np.round(low, 4).tolist(), "high": np.round(high, 4).tolist()}
+
+
+_MARGIN = 0.08  # of the larger extent of what is seen
+_BYTES = 1_100_000  # of all pictures of a film: with base64, half of a page of 3 MB
+_HEIGHTS, _QUALITY = (360, 270, 216, 180, 144, 108, 72), 45  # px; of JPEG
+
+
+def flat_part(
+    packer: Packer, scene: sc.Scene, image_size: tuple[int, int] | None, film: Sequence[bytes | None] | None
+) -> dict[str, Any] | None:
+    """The 2D layers of a scene and what lies behind them; None without any.
+
+    image_size: width and height of the picture in pixels, where the layers lie in one. film: a JPEG for each row.
+    """
+    if not scene.flat:
+        return None
+    low, high = sc.pixel_bounds(scene.flat)
+    margin = max(_MARGIN * float(np.max(high - low)), 1.0)
+    box = np.array([low - margin, high + margin])
+    if image_size is not None:
+        box = np.array([[0, 0], image_size], float)
+    part: dict[str, Any] = {"layers": [layer_part(packer, layer) for layer in scene.flat]}
+    if film is not None and any(film) and image_size is not None:
+        part["film"] = [None if picture is None else packer.content(picture) for picture in film]
+    return part | {"low": box[0].round(2).tolist(), "high": box[1].round(2).tolist()}
+
+
+def film_of(pictures: Iterable[tuple[int, np.ndarray]], frame: np.ndarray, most: int = 300) -> list[bytes | None]:
+    """A JPEG for each row of frames [N], None where no picture has its number.
+
+    pictures: number and RGB [h, w, 3] uint8 of frames in rising order, read once and not kept. At most `most` frames
+    have one, those that a page shows; they are as high as all fit into 1.1 MB if they compress like the first.
+    """
+    numbers = np.unique(frame)
+    wanted = {int(number) for number in numbers[sc.strided(len(numbers), most)]}
+    jpegs: dict[int, bytes] = {}
+    height = 0
+    for number, picture in pictures:
+        if number in wanted:
+            fits = (h for h in _HEIGHTS if len(wanted) * len(_jpeg(picture, h)) < _BYTES)
+            height = height or next(fits, _HEIGHTS[-1])
+            jpegs[number] = _jpeg(picture, height)
+        if number >= max(wanted):
+            break
+    return [jpegs.get(int(number)) for number in frame]
+
+
+def _jpeg(picture: np.ndarray, height: int) -> bytes:
+    image, file = sc.need("PIL.Image"), io.BytesIO()
+    height = min(height, picture.shape[0])
+    size = (max(1, round(picture.shape[1] * height / picture.shape[0])), height)
+    image.fromarray(picture).resize(size, image.Resampling.BOX).save(file, "JPEG", quality=_QUALITY, optimize=True)
+    return file.getvalue()

@@ -7,6 +7,13 @@ grid:   people on a floor, standing still.
 `Layers` lists what may be shown beside the poses. Poses are metres in camera axes (x right, y down, z forward),
 positions in a page are within 0.25 mm, pixels within 0.13, and joints that are not finite are gaps. note is a line such
 as where the scale comes from. All raise ValueError for wrong shapes, H = 0 and poses without a finite joint.
+
+The spread of hypotheses is shown for each joint by an ellipsoid and a radius that hold 90 % of it.
+
+With samples x_h, their mean m and covariance S, the Mahalanobis distances d_h = |S^(-1/2) (x_h - m)| have quantiles
+d_50 and d_90. The ellipsoid is m + d_90 C^(1/2) u, |u| <= 1, where C is the covariance as it was given (recalibrated,
+where the model has it) or else S: its size is C's, its tails are the samples'. Without samples d_50 and d_90 are those
+of a Gaussian: the root of chi^2 with 3 degrees of freedom, 1.538 and 2.500.
 """
 
 from collections.abc import Sequence
@@ -16,13 +23,76 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxpose.app.viz import crowd as cr
-from jaxpose.app.viz import grid as gr
 from jaxpose.app.viz import scene as sc
-from jaxpose.app.viz.flat import flat_part
-from jaxpose.app.viz.packing import Packer
-from jaxpose.app.viz.page import STEP, Page, Steps, display, frame_of, layer_part, make_page, skeleton_part
-from jaxpose.app.viz.posterior import spread_of
+from jaxpose.app.viz.page import (
+    STEP,
+    Packer,
+    Page,
+    Steps,
+    display,
+    flat_part,
+    frame_of,
+    layer_part,
+    make_page,
+    skeleton_part,
+)
 from jaxpose.geometry.skeleton import Skeleton
+
+_GAUSSIAN = (1.538, 2.500)
+_LEAST = 10  # samples, for quantiles of their own
+_TINY = 1e-9  # square metres: thinner than a tenth of a millimetre is exact
+
+
+class Spread(NamedTuple):
+    """The spread of N poses: mean [N, J, 3] m; shape [N, J, 3, 3] m, symmetric; inner [N, J] and radius [N, J] m.
+
+    The joint is within mean + shape u, |u| <= 1, with 90 %, within inner times that with 50 %, and within the radius
+    about the mean with 90 %. NaN where a joint has no finite sample.
+    """
+
+    mean: np.ndarray
+    shape: np.ndarray
+    inner: np.ndarray
+    radius: np.ndarray
+
+
+def spread_of(
+    samples: np.ndarray, covariance: np.ndarray | None = None, radius_90: np.ndarray | None = None
+) -> Spread | None:
+    """The spread of samples [H, N, J, 3] m with their covariance [N, J, 3, 3] and radius [N, J] where these are given.
+
+    None where it is not known: fewer than 10 samples, and no covariance or one of 0.
+    """
+    x = np.asarray(samples, np.float64)
+    few = len(x) < _LEAST
+    if few and not np.any(covariance):
+        return None
+    mean = x.mean(0)
+    away = x - mean
+    of_samples = np.einsum("hnji,hnjk->njik", away, away) / len(x)
+    given = of_samples if covariance is None else np.asarray(covariance, np.float64)
+    if few:
+        inner, outer = (np.full(mean.shape[:2], d) for d in _GAUSSIAN)
+    else:
+        distance = np.linalg.norm(np.einsum("njik,hnjk->hnji", _root(of_samples, -0.5), away), axis=-1)
+        inner, outer = np.quantile(distance, (0.5, 0.9), axis=0)
+    shape = outer[..., None, None] * _root(given, 0.5)
+    if radius_90 is None:
+        radius_90 = (
+            np.quantile(np.linalg.norm(away, axis=-1), 0.9, axis=0)
+            if not few
+            else outer * np.sqrt(np.trace(given, axis1=-2, axis2=-1) / 3)
+        )
+    return Spread(mean, shape, inner / np.maximum(outer, 1e-6), np.asarray(radius_90, np.float64))
+
+
+def _root(matrices: np.ndarray, power: float) -> np.ndarray:
+    """Powers of symmetric matrices [..., 3, 3]; directions without spread stay 0. NaN stays NaN."""
+    finite = np.isfinite(matrices).all((-1, -2), keepdims=True)
+    values, vectors = np.linalg.eigh(np.where(finite, matrices, 0))
+    powers = np.where(values > _TINY, np.maximum(values, _TINY) ** power, 0)
+    return np.where(finite, (vectors * powers[..., None, :]) @ np.swapaxes(vectors, -1, -2), np.nan)
+
 
 _SECONDS_PER_POSE = 0.7  # without a frame rate frames need not be one motion: slow enough to look at each
 _SECONDS_PER_PATH, _PAUSES = 4.0, (0.06, 0.5)  # of a denoising, and between its states
@@ -119,7 +189,7 @@ def path_page(
     num = np.shape(states)[0] if np.ndim(states) else 0
     if num == 1:
         raise ValueError("states: got T = 0, one state only; needed two or more, from the start to the result")
-    grid = gr.make_grid("states", states, skeleton, **options)
+    grid = cr.make_grid("states", states, skeleton, **options)
     words = [f"state {row} of {num - 1}" for row in grid.scene.rows]
     if times is not None:
         instants = np.asarray(times, np.float64)
@@ -135,7 +205,7 @@ def grid_page(
 ) -> Page:
     """The page of samples [H, N, J, 3]: N people on a floor; options: of `GridOptions` and `Layers`."""
     poses = sc.joints("samples", samples, ("H", "N", len(skeleton.joints), 3))
-    grid = gr.make_grid("samples", poses[None], skeleton, **options)
+    grid = cr.make_grid("samples", poses[None], skeleton, **options)
     return _grid_page(grid, skeleton, title, note, Steps(("",), 0.0))
 
 
@@ -155,7 +225,7 @@ def frame_steps(frames: np.ndarray, fps: float | None, words: Sequence[str], sec
     return Steps(tuple(labels), stride / fps if fps else seconds)
 
 
-def _grid_page(grid: gr.Grid, skeleton: Skeleton, title: str, note: str, steps: Steps) -> Page:
+def _grid_page(grid: cr.Grid, skeleton: Skeleton, title: str, note: str, steps: Steps) -> Page:
     packer, scene = Packer(), grid.scene
     last = [layer.poses[:, -1] for layer in scene.layers]
     parts = {
@@ -166,7 +236,7 @@ def _grid_page(grid: gr.Grid, skeleton: Skeleton, title: str, note: str, steps: 
         "flat": flat_part(packer, scene, None, None),
         **_around([*last, grid.places], 0.0),
     }
-    return make_page(packer, title, note, [*gr.caption(grid), _WITHIN], steps, "-y", **parts)
+    return make_page(packer, title, note, [*cr.caption(grid), _WITHIN], steps, "-y", **parts)
 
 
 def _around(poses: list[np.ndarray], floor: float | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
     v1          *.pth     {model_state_dict, ema: {shadow_params}}
     v2, X       *.ckpt    {state_dict, model_ema: {shadow_params}}, written by Lightning; names begin with `model.`
 
-The network is that of score_mlp.py; v1 has a layer more, which it never calls (`pre_dense_cond`). Other content of a
+The network is that of checkpoint.py; v1 has a layer more, which it never calls (`pre_dense_cond`). Other content of a
 `.ckpt`, such as the licensed body model, is not read.
 
 The weights need the statistics that their training poses were normalised with, which are in another file of torch.save:
@@ -21,7 +21,7 @@ from jaxpose import model
 from jaxpose.files import FilePath
 from jaxpose.io.arrays import load_arrays
 from jaxpose.io.untrusted.torch_file import read_torch
-from jaxpose.originals.convert.score_mlp import PROCESS, Original, read_params, size, write_model
+from jaxpose.originals.convert.checkpoint import PROCESS, Original, read_params, size, write_model
 from jaxpose.reading import reader
 from jaxpose.spaces.person import Statistics
 

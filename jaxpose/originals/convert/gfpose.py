@@ -1,7 +1,7 @@
 """The original GFPose's checkpoints as models of this library.
 
 The raw output is eps, the noise: score = -out / std(t). A checkpoint is a dict with `model_state_dict`, named, and
-`ema` with `shadow_params` (score_mlp.py).
+`ema` with `shadow_params` (checkpoint.py).
 
 Source: spec/gfpose.md, sections 1, 2 and 8 (CVPR 2023; Embracing/GFPose).
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from jaxpose import model
 from jaxpose.files import FilePath
-from jaxpose.originals.convert.score_mlp import PROCESS, Original, read_params, write_model
+from jaxpose.originals.convert.checkpoint import PROCESS, Original, read_params, write_model
 from jaxpose.reading import reader
 from jaxpose.spaces.image_depth import STATISTICS
 

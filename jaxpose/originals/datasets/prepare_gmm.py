@@ -32,7 +32,7 @@ from jaxpose.geometry.heatmaps import Missing, sample_heatmaps, to_image
 from jaxpose.geometry.joint_sets import convert_joints, joint_map
 from jaxpose.geometry.skeleton import H36M_17, Skeleton
 from jaxpose.geometry.windows import rows_of_people
-from jaxpose.io.heatmap_files import blocks, intensities, read_heatmaps
+from jaxpose.io.heatmap_files import Heatmaps, blocks, intensities, read_heatmaps
 from jaxpose.io.keypoints import read_keypoints
 from jaxpose.io.untrusted.unpickle import array_of, describe, list_of_cameras, load_dict
 from jaxpose.originals.datasets import gmm
@@ -131,22 +131,33 @@ def gmm_of_heatmaps(
         raise ValueError(f"samples: needed at least the {components} components, got {samples}")
     data = read_heatmaps(path, skeleton=skeleton, image_size=image_size, missing=missing)
     num, (width, height) = len(data.maps), data.image_size
-    weights, _ = joint_map(data.skeleton, H36M_17)
     fitted: list[np.ndarray] = []
-    for kept, rows in blocks(num):
-        keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(rows)
-        maps = intensities(data, rows)
-        mixture = fit_block(keys, maps, data.box[rows], weights, width, height, samples, components)
-        fitted.append(gmm.from_mixture(mixture, width, height)[kept])
-        yield f"{rows[-1] + 1} of {num} frames fitted"
+    for done, mixture in fit_heatmaps(jax.random.key(seed), data, H36M_17, components, samples):
+        fitted.append(gmm.from_mixture(mixture, width, height))
+        yield f"{done} of {num} frames fitted"
     tree = {_SUBJECT: {path.stem: [np.concatenate(fitted)]}}
     settings = {"source": path.name, "samples": samples, "seed": seed, "image_size": [width, height]}
     metadata = {**settings, "frames": {path.stem: data.frame.tolist()}}
     yield from _write(target, tree, metadata, f"{num} frames of heatmaps, {data.skeleton.name}", data.image_size)
 
 
+def fit_heatmaps(
+    key: Key, data: Heatmaps, target: Skeleton, components: int = COMPONENTS, samples: int = SAMPLES
+) -> Iterator[tuple[int, Mixture]]:
+    """Mixtures [n, J, M] of the joints of `target` in normalised units, block by block, and the frames done.
+
+    They are fitted by EM to points drawn from the maps, of frame i with fold_in(key, i); the heaviest component first.
+    Joints that the file lacks are made of its own.
+    """
+    weights, size = joint_map(data.skeleton, target)[0], data.image_size
+    for kept, rows in blocks(len(data.maps)):
+        keys = jax.vmap(partial(jax.random.fold_in, key))(rows)
+        fitted = _fit_block(keys, intensities(data, rows), data.box[rows], weights, *size, samples, components)
+        yield int(rows[-1]) + 1, Mixture(*(x[kept] for x in fitted))
+
+
 @partial(jax.jit, static_argnames=("samples", "components"))
-def fit_block(
+def _fit_block(
     keys: Key, maps: Array, box: Array, weights: Array, width: float, height: float, samples: int, components: int
 ) -> Mixture:
     """The mixtures [F, 17, M] of maps [F, J, h, w], in normalised units; weights [17, J] make the joints."""

@@ -11,7 +11,7 @@ import xla
 from shared import refuses
 
 from jaxpose.app import cli
-from jaxpose.app.commands import memory
+from jaxpose.app.commands import blocks
 from jaxpose.model import ASSETS
 
 ROOT = Path(cli.__file__).parents[2]
@@ -20,49 +20,49 @@ ROOT = Path(cli.__file__).parents[2]
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """Control groups as files, and no other limit."""
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
-    monkeypatch.setattr(memory, "_of_machine", lambda: 8e9)
-    monkeypatch.setattr(memory, "_of_process", lambda: None)
+    monkeypatch.setattr(blocks, "_CGROUP", tmp_path)
+    monkeypatch.setattr(blocks, "_of_machine", lambda: 8e9)
+    monkeypatch.setattr(blocks, "_of_process", lambda: None)
     (tmp_path / "memory").mkdir()
     return tmp_path
 
 
 def test_the_memory_of_a_control_group_counts(machine):
-    assert memory.host_memory() == 8e9
+    assert blocks.host_memory() == 8e9
     (machine / "memory.max").write_text("max\n")
     (machine / "memory.current").write_text("5\n")
-    assert memory.host_memory() == 8e9
+    assert blocks.host_memory() == 8e9
     (machine / "memory.max").write_text("3000000000\n")
     (machine / "memory.current").write_text("1000000000\n")
-    assert memory.host_memory() == 2e9
+    assert blocks.host_memory() == 2e9
     (machine / "memory" / "memory.limit_in_bytes").write_text("1500000000\n")
     (machine / "memory" / "memory.usage_in_bytes").write_text("500000000\n")
-    assert memory.host_memory() == 1e9
+    assert blocks.host_memory() == 1e9
 
 
 def test_a_limit_of_the_process_counts():
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    free = memory._of_process()
+    free = blocks._of_process()
     resource.setrlimit(resource.RLIMIT_DATA, (1 << 45, before[1]))
     try:
-        assert 0 < memory._of_process() < 1 << 45
+        assert 0 < blocks._of_process() < 1 << 45
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
-    assert (memory._of_process() is None) == (free is None)
+    assert (blocks._of_process() is None) == (free is None)
 
 
 def test_what_is_needed_what_there_is_and_the_flag_are_told(machine):
-    memory.check("--hypotheses", 1_000_000, 1_000_000)
+    blocks.check("--hypotheses", 1_000_000, 1_000_000)
     with pytest.raises(ValueError, match=r"--hypotheses: would need about 16.0 GB of memory, and 8.0 GB are free"):
-        memory.check("--hypotheses", 10_000_000, 10_000_000)
-    refuses("or leave out --path", memory.check, "--num", 1_000_000, 1_000_000, 30_000_000)
+        blocks.check("--hypotheses", 10_000_000, 10_000_000)
+    refuses("or leave out --path", blocks.check, "--num", 1_000_000, 1_000_000, 30_000_000)
 
 
 def test_an_accelerator_holds_what_is_drawn_at_once_and_the_host_the_rest(machine, monkeypatch):
-    monkeypatch.setattr(memory, "device_memory", lambda: 1e9)
-    refuses(r"about 1.6 GB of the device's memory, and 1.0 GB", memory.check, "--hypotheses", 1_000_000, 1_000_000)
-    memory.check("--hypotheses", 10_000_000, 500_000)
-    refuses(r"of memory, and 8.0 GB", memory.check, "--hypotheses", 100_000_000, 500_000)
+    monkeypatch.setattr(blocks, "device_memory", lambda: 1e9)
+    refuses(r"about 1.6 GB of the device's memory, and 1.0 GB", blocks.check, "--hypotheses", 1_000_000, 1_000_000)
+    blocks.check("--hypotheses", 10_000_000, 500_000)
+    refuses(r"of memory, and 8.0 GB", blocks.check, "--hypotheses", 100_000_000, 500_000)
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,12 @@ def test_a_command_refuses_before_it_draws(machine, capsys, tmp_path, arguments,
 PROBE = """
 import sys
 from jaxpose.app import cli
-from jaxpose.app.commands import memory
-told, check = [], memory.check
+from jaxpose.app.commands import blocks
+told, check = [], blocks.check
 def note(*given):
     check(*given)
     told.append(given)
-memory.check = note
+blocks.check = note
 def peak():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1e3
 *common, few, many = sys.argv[1:]
@@ -99,7 +99,7 @@ cli.main([*common, "--hypotheses", few, "--name", "few"])
 before = peak()
 cli.main([*common, "--hypotheses", many, "--name", "many"])
 (flag, num, at_once, states) = told[-1]
-need = memory._WORKING * at_once + memory._STATE * states + memory._HELD * (num - at_once)
+need = blocks._WORKING * at_once + blocks._STATE * states + blocks._HELD * (num - at_once)
 print("found", peak() - before, need / 1e6)
 """
 

@@ -15,9 +15,9 @@ from jaxpose.fitting import recorded
 from jaxpose.geometry.axes import turn
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, SMPL_22
 from jaxpose.io.c3d import write_c3d
+from jaxpose.io.markers import write_trc
 from jaxpose.io.retarget import GENERIC_OFFSETS, write_motion_bvh
 from jaxpose.io.smpl_motion import Motion
-from jaxpose.io.trc import write_trc
 
 FRAMES = 24
 H, S = ({name: j for j, name in enumerate(skeleton.joints)} for skeleton in (H36M_17, SMPL_22))

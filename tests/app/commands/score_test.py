@@ -9,7 +9,7 @@ from command_line import refusal
 from drawn import Read
 
 from jaxpose.app import cli
-from jaxpose.io.assumed import rescaled
+from jaxpose.io.keypoints import rescaled
 from jaxpose.model import ASSETS, load, save
 from jaxpose.spaces.person import encode_keypoints
 from jaxpose.tasks import score

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from drawn import Read
 
-from jaxpose.app.commands import typical
+from jaxpose.app.commands import models
 from jaxpose.model import ASSETS, load
 from jaxpose.tasks.typicality import denoising_error, typicality
 
@@ -24,7 +24,7 @@ def judges(model_file, prior_file, poses, monkeypatch):
         model = load(path)
         error = np.asarray(denoising_error(model, jnp.asarray(given)))
         found[name] = model.replace(typicality=jnp.linspace(0.5 * error.min(), error.max(), 101))
-    monkeypatch.setattr(typical, "bundled", found.__getitem__)
+    monkeypatch.setattr(models, "bundled", found.__getitem__)
     return found
 
 
@@ -86,11 +86,11 @@ def test_bodies_are_judged_by_the_prior_and_poses_from_nothing_too(run, run_prio
 def test_nothing_is_said_where_the_judge_cannot_tell(judges, poses, monkeypatch):
     """Of another joint set, and without quantiles; what has no number is out of distribution."""
     arrays = {"mean": poses, "joints": judges["pose17"].skeleton.joints, "up": "-y", "frame": np.array([4, 5, 6])}
-    assert typical.of_joints(arrays | {"joints": ("hip",) * 17}).arrays == {}
+    assert models.of_joints(arrays | {"joints": ("hip",) * 17}).arrays == {}
     holed = poses.copy()
     holed[1, 3] = np.nan
-    found = typical.of_joints(arrays | {"mean": holed})
+    found = models.of_joints(arrays | {"mean": holed})
     assert np.isnan(found.arrays["typicality"]).tolist() == [False, True, False]
     assert found.arrays["out_of_distribution"][1]
-    monkeypatch.setattr(typical, "bundled", lambda name: judges[name].replace(typicality=jnp.zeros(0)))
-    assert typical.of_joints(arrays) == typical.of_bodies(np.zeros((3, 21, 3)), arrays) == ({}, {}, ())
+    monkeypatch.setattr(models, "bundled", lambda name: judges[name].replace(typicality=jnp.zeros(0)))
+    assert models.of_joints(arrays) == models.of_bodies(np.zeros((3, 21, 3)), arrays) == ({}, {}, ())

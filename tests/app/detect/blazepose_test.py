@@ -14,8 +14,7 @@ from jaxpose.app.detect import blazepose, weights
 from jaxpose.app.detect.base import Frame
 from jaxpose.app.detect.blazepose import finder, looker, of_both, refine, region_of, smooth
 from jaxpose.app.detect.frames import Clip, frames
-from jaxpose.app.detect.people import Person, follow
-from jaxpose.app.detect.regions import Region, whole
+from jaxpose.app.detect.people import Person, Region, follow, whole
 from jaxpose.geometry.skeleton import COCO_17, MEDIAPIPE_33
 
 VIDEOS = [DATA / f"video/walker/{name}.mp4" for name in ("cam01", "cam03")]

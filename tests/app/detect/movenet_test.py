@@ -8,7 +8,7 @@ import pytest
 
 from jaxpose.app.detect.base import Frame
 from jaxpose.app.detect.movenet import movenet, person_of
-from jaxpose.app.detect.regions import Region
+from jaxpose.app.detect.people import Region
 from jaxpose.geometry.skeleton import COCO_17
 
 REGION = Region(np.array([300.0, 200.0]), 100.0, 0.0)

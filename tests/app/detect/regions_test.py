@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxpose.app.detect.regions import Region, crop, tiles, to_image, whole
+from jaxpose.app.detect.people import Region, crop, tiles, to_image, whole
 
 
 def test_a_crop_is_the_bilinear_value_in_steps_of_a_32nd():

@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from jaxpose.app.detect.base import Frame
-from jaxpose.app.detect.regions import Region
+from jaxpose.app.detect.people import Region
 from jaxpose.app.detect.rtmpose import decode, rtmpose
 
 WIDTH, HEIGHT, BINS = 48, 64, 2  # of the network's input; bins a pixel

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxpose.app.viz.flat import film_of
+from jaxpose.app.viz.page import film_of
 
 
 def video(num, height, width, seen):

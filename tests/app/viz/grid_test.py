@@ -5,7 +5,7 @@ import pytest
 from drawn import J, Read
 
 from jaxpose.app.viz import path_page
-from jaxpose.app.viz.grid import grid, make_grid, put
+from jaxpose.app.viz.crowd import grid, make_grid, put
 from jaxpose.geometry.skeleton import H36M_17
 
 T, H, N = 3, 2, 5

@@ -33,7 +33,7 @@ SKINS, VERTICES = map(list, zip(*map(rigid, range(H)), strict=True))
 
 
 def surfaces(page):
-    """Vertices [F, V, 3] of each surface by its name, in the axes given, by the formula of viz/skin.py."""
+    """Vertices [F, V, 3] of each surface by its name, in the axes given, by the formula of viz/mesh.py."""
     read, shown = Read(page.html()), {}
     for part in read.content["surfaces"]:
         rest, joints, turns, posed = (read.positions(part[name]) for name in ("rest", "joints", "turns", "posed"))

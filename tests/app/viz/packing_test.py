@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from drawn import Read
 
-from jaxpose.app.viz.packing import REACH, Packer, quantised
+from jaxpose.app.viz.page import REACH, Packer, quantised
 
 
 def read(packer, array):

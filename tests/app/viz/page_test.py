@@ -94,6 +94,7 @@ def test_a_missing_folder_is_named_and_a_failed_write_leaves_nothing(tmp_path, d
 
 def test_without_the_extra_the_error_says_what_to_install_and_pages_need_none(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"pip install \"jaxpose\[viz\]\""):
+    with pytest.raises(ImportError, match=r"pip install \"jaxpose\[viz\]\"") as error:
         contact_sheet(tmp_path / "x", GOOD, H36M_17)
+    assert isinstance(error.value, ValueError)  # with which a command ends in one line
     assert write_motion(tmp_path / "x", GOOD, H36M_17).stat().st_size > 10_000

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxpose.app.viz.posterior import spread_of
+from jaxpose.app.viz.scenes import spread_of
 
 RNG = np.random.default_rng(0)
 

@@ -6,7 +6,7 @@ from shared import refuses
 
 from experiments.rendered import people, produce, scenes, shards
 from experiments.rendered.raster import Mesh, joined, render
-from jaxpose.app.detect.regions import Region
+from jaxpose.app.detect.people import Region
 from jaxpose.files import write_npz
 from jaxpose.geometry.skeleton import H36M_17, MEDIAPIPE_33, SMPL_24
 

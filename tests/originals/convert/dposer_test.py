@@ -13,9 +13,8 @@ from torch_files import Call, Name, tensor
 
 from jaxpose import model as released
 from jaxpose.io.untrusted.torch_file import read_torch
-from jaxpose.originals.convert.checkpoint import raw_weights
+from jaxpose.originals.convert.checkpoint import network_of, params_of, raw_weights
 from jaxpose.originals.convert.dposer import DPOSER, convert_dposer, read_dposer, read_normaliser
-from jaxpose.originals.convert.score_mlp import network_of, params_of
 from jaxpose.spaces import rotations as space
 from jaxpose.spaces.person import Statistics
 

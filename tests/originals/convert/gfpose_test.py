@@ -15,9 +15,8 @@ from torch_files import tensor
 from jaxpose import model as released
 from jaxpose.base import Condition
 from jaxpose.io.untrusted.torch_file import read_torch
-from jaxpose.originals.convert.checkpoint import raw_weights
+from jaxpose.originals.convert.checkpoint import network_of, params_of, raw_weights
 from jaxpose.originals.convert.gfpose import GFPOSE, convert_gfpose, read_gfpose
-from jaxpose.originals.convert.score_mlp import network_of, params_of
 
 PEER = GOLDEN / "gfpose/gfpose_peer.pth"
 

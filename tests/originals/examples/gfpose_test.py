@@ -12,7 +12,7 @@ from shared import refuses
 from jaxpose.base import Condition
 from jaxpose.conditioning import MaskRates
 from jaxpose.networks.score_mlp import ScoreMLP
-from jaxpose.originals.examples.gfpose import ImagePoses, gfpose_example
+from jaxpose.originals.examples.filmed import ImagePoses, gfpose_example
 
 LEFT, RIGHT = [4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16]
 OPEN = MaskRates(0, 0, 0, 0)

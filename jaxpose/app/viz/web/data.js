@@ -1,4 +1,4 @@
-// What the page holds: its description, and its arrays as packing.py wrote them.
+// What the page holds: its description, and its arrays as page.py wrote them.
 
 const content = JSON.parse(document.getElementById("content").textContent);
 const MISSING = -32768;
@@ -60,7 +60,7 @@ function readLayer(bytes, layer) {
   return read;
 }
 
-// The spread of each joint: mean, shape and radius [P, F, J] (posterior.py).
+// The spread of each joint: mean, shape and radius [P, F, J] (scenes.py).
 function readUncertainty(bytes, given) {
   if (!given) return null;
   const mean = positions(bytes, given.mean), [people, steps, joints] = mean.shape;
