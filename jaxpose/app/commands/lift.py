@@ -31,7 +31,7 @@ from jaxpose.model import Model, require, scored
 from jaxpose.originals.datasets.prepare_gmm import COMPONENTS, fit_heatmaps
 from jaxpose.originals.recipes.diffpose import lift_official
 from jaxpose.spaces.person import place
-from jaxpose.tasks.blocks import Block, Drawn
+from jaxpose.tasks.blocks import Block, Drawn, even, result_of
 from jaxpose.tasks.draw import spread
 from jaxpose.tasks.lift import stature
 from jaxpose.tasks.lift_video import blocks_for, join, lifting, timing
@@ -227,9 +227,14 @@ def one_pose(model: Model, data: Detections, lifted: Drawn, how: str, seed: int)
     """
     key = jax.random.fold_in(jax.random.key(seed), _PROBES)
     judge = scored(model) if how == "likelihood" else model  # here, as a program that is kept must not hold its weights
-    poses, (xy, confidence, camera) = (lifted["samples"], lifted["root"]), data.seen.observed(np.arange(len(data.xy)))
-    aggregated = _aggregate(key, judge, *poses, xy, confidence, camera.intrinsics, how=how)
-    return {name: np.asarray(value) for name, value in aggregated.items()}
+
+    def work(_: Key, block: Block, __: bool) -> dict[str, Array]:  # whose probes are drawn for a block of one size
+        samples, root = lifted["samples"][:, block.rows], lifted["root"][:, block.rows]
+        xy, confidence, camera = data.seen.observed(block.rows)
+        return _aggregate(key, judge, samples, root, xy, confidence, camera.intrinsics, how=how)
+
+    drawn: Drawn = result_of(blocks.gather(work, even(len(data.xy)), len(data.xy)))[0]
+    return drawn
 
 
 @functools.partial(jax.jit, static_argnames="how")

@@ -1,12 +1,15 @@
 """The one pose that `jaxpose lift --aggregate` writes, against the hypotheses in the same file."""
 
 import json
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
 import pytest
 
+from jaxpose.app.commands import lift
 from jaxpose.app.commands.options import Aggregate
+from jaxpose.base import Camera
 from jaxpose.evaluation import aggregate
 from jaxpose.model import ASSETS
 
@@ -40,3 +43,12 @@ def test_every_name_is_an_aggregate_and_likelihood_is_refused_where_it_has_no_me
     message = refused("lift", CLIP, "--out", tmp_path / "o", "--aggregate", "likelihood", "--height", 1.8)
     assert "--aggregate: likelihood" in message
     assert not (tmp_path / "o").exists()
+
+
+def test_detections_are_worked_on_in_blocks_of_one_size(monkeypatch):
+    sizes, num = [], 70
+    monkeypatch.setattr(lift, "_aggregate", lambda key, model, x, *_, how: sizes.append(x.shape[1]) or {"pose": x[0]})
+    data = SimpleNamespace(xy=np.zeros(num), seen=SimpleNamespace(observed=lambda rows: (rows, rows, Camera(rows))))
+    samples, root = np.zeros((2, num, 17, 3)), np.zeros((2, num, 3))
+    pose = lift.one_pose(None, data, {"samples": samples, "root": root}, "mean", 0)["pose"]
+    assert (sizes, pose.shape) == ([64, 64], (num, 17, 3))
