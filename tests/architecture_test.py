@@ -20,7 +20,7 @@ MOST_LINES_AND_FILES = {
     ".": (1579, 10),
     "app": (288, 3),
     "app/commands": (5740, 30),
-    "app/detect": (1177, 9),
+    "app/detect": (1235, 9),
     "app/to_onnx": (559, 3),
     "app/viz": (1713, 7),
     "datasets": (983, 6),
@@ -37,7 +37,7 @@ MOST_LINES_AND_FILES = {
     "tasks": (5149, 29),
     "training": (1464, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13872, "tests": 36367}
+MOST_LINES_IN_ALL = {"experiments": 13868, "tests": 36391}
 MAX_BYTES = 9_000_000
 
 

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpose.app.detect import frames as reading
-from jaxpose.app.detect.base import Detector, Found, detected
+from jaxpose.app.detect.base import Detector, Found, Frame, detected
 from jaxpose.app.detect.frames import Clip
+from jaxpose.app.detect.people import background_shift
 from jaxpose.files import write_npz
 from jaxpose.io.arrays import load_arrays
 from jaxpose.io.keypoints import Keypoints
@@ -29,6 +30,7 @@ from jaxpose.io.tracking import link
 
 PART = 256
 _SAY = 5.0  # seconds between lines of progress
+_APART, _SHIFT, _MOVES = 0.5, 0.008, 0.2  # seconds, share of the longer side, share of comparisons: a moving camera
 _VARIES = 0.1  # share by which the times between frames may differ before it is said
 
 Arrays = dict[str, np.ndarray]
@@ -66,6 +68,7 @@ def detect_clip(clip: Clip, detector: Detector, out: Path, name: str) -> Generat
         people = {name: np.concatenate([part[name] for part in loaded]) for name in shared}
         keypoints, line = linked(clip, detector, people)
         yield line
+        yield from moving(people.get("shift", np.zeros(0)))
         common = {"frame": keypoints.frame, "person": keypoints.person, "joints": np.array(detector.skeleton.joints)}
         common |= {"made_of": np.array(made_of), "confidence": keypoints.confidence}
         common |= {} if keypoints.fps is None else {"fps": np.array(keypoints.fps)}
@@ -109,6 +112,17 @@ def linked(clip: Clip, detector: Detector, people: Arrays) -> tuple[Keypoints, s
     return keypoints, line + (f"; nobody in {_counted(empty, 'frame', 'frames')}" if empty else "")
 
 
+def moving(shift: np.ndarray) -> Iterator[str]:
+    """A line where the background's shifts [F], NaN of frames that were not compared, are those of a moving camera."""
+    known = shift[np.isfinite(shift)]
+    moved = int((known > _SHIFT).sum())
+    if moved > max(1, _MOVES * len(known)):
+        yield (
+            f"the camera moves: the background shifts in {moved} of {len(known)} comparisons {_APART:g} s apart; "
+            "paths, speeds and --axes world take a camera that stands still"
+        )
+
+
 def _detect(clip: Clip, detector: Detector, parts: Path, done: list[Path], made_of: str) -> Iterator[str]:
     """Make the parts that `done` lacks, and append them to it."""
     parts.mkdir(parents=True, exist_ok=True)
@@ -125,11 +139,13 @@ def _detect(clip: Clip, detector: Detector, parts: Path, done: list[Path], made_
         return _progress(count, total, rate, people)
 
     while num == PART:
-        noted: list[tuple[int, float, int, int]] = []
+        noted: list[tuple[int, float, int, int, float]] = []
         detections: list[Found] = []
+        last: tuple[Frame, np.ndarray] | None = None
         try:
             for frame, people in detected(detector, itertools.islice(source, PART)):
-                noted.append((frame.number, frame.seconds, frame.rgb.shape[1], frame.rgb.shape[0]))
+                shift, last = _compared(last, frame, people)
+                noted.append((frame.number, frame.seconds, *frame.rgb.shape[1::-1], shift))
                 detections.append(people)
                 count += 1
                 if time.monotonic() - last_line >= _SAY:
@@ -146,10 +162,23 @@ def _detect(clip: Clip, detector: Detector, parts: Path, done: list[Path], made_
                 yield line(detections[-1])
 
 
-def _as_arrays(noted: list[tuple[int, float, int, int]], detections: list[Found]) -> Arrays:
-    """A part: number, seconds, size and count of its F frames; xy_px, confidence, world of all its people."""
-    number, seconds, width, height = (np.array(column) for column in zip(*noted, strict=True))
-    arrays = {"number": number, "seconds": seconds, "size": np.stack([width, height], -1)}
+def _compared(
+    last: tuple[Frame, np.ndarray] | None, frame: Frame, people: Found
+) -> tuple[float, tuple[Frame, np.ndarray]]:
+    """The background's shift since the last frame that was compared, and the last one for the next frame."""
+    if last is not None and frame.seconds - last[0].seconds < _APART:
+        return float("nan"), last
+    seen = people.xy_px
+    boxes = np.concatenate([seen.min(1), seen.max(1)], -1) if len(seen) else np.zeros((0, 4))
+    if last is None or last[0].rgb.shape != frame.rgb.shape:
+        return float("nan"), (frame, boxes)
+    return background_shift(last[0].rgb, frame.rgb, np.concatenate([last[1], boxes])), (frame, boxes)
+
+
+def _as_arrays(noted: list[tuple[int, float, int, int, float]], detections: list[Found]) -> Arrays:
+    """A part: number, seconds, size, shift and count of its F frames; xy_px, confidence, world of all its people."""
+    number, seconds, width, height, shift = (np.array(column) for column in zip(*noted, strict=True))
+    arrays = {"number": number, "seconds": seconds, "size": np.stack([width, height], -1), "shift": shift}
     arrays["count"] = np.array([len(people.xy_px) for people in detections])
     names = [name for name in Found._fields if all(getattr(people, name) is not None for people in detections)]
     return arrays | {name: np.concatenate([getattr(people, name) for people in detections]) for name in names}

@@ -21,6 +21,9 @@ import numpy as np
 
 from jaxpose.app.detect.base import Found, Frame
 
+# Pixels of the longer side of small pictures, and of blocks of these; grey levels of a block that has texture.
+_SMALL, _BLOCK, _TEXTURE = 192, 48, 4.0
+
 
 class Region(NamedTuple):
     """A square: centre [2] pixels, side pixels, angle in radians from the image's x axis towards its y axis."""
@@ -52,6 +55,32 @@ def to_image(region: Region, points: np.ndarray) -> np.ndarray:
 def turn(angle: float) -> np.ndarray:
     """The rotation matrix [2, 2] from x towards y."""
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def background_shift(before: np.ndarray, after: np.ndarray, people: np.ndarray) -> float:
+    """How far the background moved between two images [H, W, 3], as a share of the longer side; NaN: it cannot be told.
+
+    people: [P, 4] px, left, top, right, bottom of boxes that are left out. Blocks of small pictures are compared by
+    phase correlation (Kuglin and Hines 1975), and the median is taken where most blocks agree within a cell.
+    """
+    step = max(1, max(before.shape[:2]) // _SMALL)
+    first, second = (x[::step, ::step].mean(-1) for x in (before, after))
+    shifts, window = [], np.outer(np.hanning(_BLOCK), np.hanning(_BLOCK))
+    for top in range(0, first.shape[0] - _BLOCK + 1, _BLOCK // 2):
+        for left in range(0, first.shape[1] - _BLOCK + 1, _BLOCK // 2):
+            low, high = step * np.array([left, top]), step * (np.array([left, top]) + _BLOCK)
+            a, b = (x[top : top + _BLOCK, left : left + _BLOCK] for x in (first, second))
+            covered = ((people[:, :2] < high) & (people[:, 2:] > low)).all(-1).any()
+            if covered or min(a.std(), b.std()) < _TEXTURE:
+                continue
+            spectrum = np.fft.rfft2(window * (b - b.mean())) * np.conj(np.fft.rfft2(window * (a - a.mean())))
+            peak = np.fft.irfft2(spectrum / np.maximum(abs(spectrum), 1e-9), s=a.shape).argmax()
+            shifts.append((np.array(np.unravel_index(peak, a.shape)) + _BLOCK // 2) % _BLOCK - _BLOCK // 2)
+    if len(shifts) < 3:
+        return float("nan")
+    middle = np.median(shifts, 0)
+    agree = abs(shifts - middle).max(-1) <= 1
+    return float(np.linalg.norm(middle)) * step / max(before.shape[:2]) if agree.mean() > 0.5 else float("nan")
 
 
 def crop(rgb: np.ndarray, region: Region, size: int, *, extend: bool) -> np.ndarray:

@@ -168,3 +168,11 @@ def test_nobody_at_all_and_damage_leave_nothing_behind(video, tmp_path):
     video.source.write_bytes(content[: len(content) * 2 // 3])
     refuses("damaged or cut off after frame", run, video, tmp_path / "out", [])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_camera_that_moves_is_told_in_one_line():
+    nan = np.nan
+    (line,) = module.moving(np.array([nan, 0.02, nan, 0.03, nan, 0.0]))
+    assert "shifts in 2 of 3 comparisons" in line
+    assert not list(module.moving(np.array([nan, 0.02, 0.0, 0.0])))
+    assert not list(module.moving(np.zeros(0)))

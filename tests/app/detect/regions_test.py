@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxpose.app.detect.people import Region, crop, tiles, to_image, whole
+from jaxpose.app.detect.people import Region, background_shift, crop, tiles, to_image, whole
 
 
 def test_a_crop_is_the_bilinear_value_in_steps_of_a_32nd():
@@ -40,3 +40,19 @@ def test_squares_cover_the_image():
         for squares in ([whole(rgb)], tiles(rgb)):
             inside = [(abs(corner - square.centre) <= square.side / 2 + 1e-9).all(-1) for square in squares]
             assert np.any(inside, axis=0).all()
+
+
+def test_the_background_tells_how_far_a_camera_moved():
+    """A picture of squares is moved by 24 pixels of 384, behind a person who moves by 60; a flat one tells nothing."""
+    rng, nobody = np.random.default_rng(0), np.zeros((0, 4))
+    scene = np.kron(rng.integers(0, 255, (30, 60, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    first, moved = scene[:, :384].copy(), scene[:, 24:408].copy()
+    person = rng.integers(0, 255, (120, 60, 3), np.uint8)
+    first[60:180, 100:160], moved[60:180, 160:220] = person, person
+    boxes = np.array([[100, 60, 160, 180], [160, 60, 220, 180.0]])
+    np.testing.assert_allclose(background_shift(first, moved, boxes), 24 / 384, atol=0.006)
+    still = scene[:, :384].copy()
+    still[60:180, 160:220] = person
+    assert background_shift(first, still, boxes) == 0
+    assert np.isnan(background_shift(np.zeros_like(first), np.zeros_like(first), nobody))
+    assert np.isnan(background_shift(first, moved, np.array([[0, 0, 384, 240.0]])))
