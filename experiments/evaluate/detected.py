@@ -6,7 +6,8 @@ two people  two cameras; the truth is the triangulation of the same readings: th
 rendered    the split val of --rendered: other people and bodies than training has; the truth is exact
 
 Rows: exact 2D of the joints that full sees, each detector, and "told": with how far apart full and lite read a joint
-as evidence. The limbs count, about the middle of the hips. A model of video lifts tracks of people and rendered clips.
+as evidence. The limbs count, about the middle of the hips. A model of video lifts the videos'
+tracks alone.
 """
 
 import functools
@@ -55,7 +56,8 @@ def detected(model: released.Model, options: Options) -> Iterator[tuple[str, Dra
     """Hypotheses of each set and detector, by the name of their row."""
     makers = {"walker": walker, "two people": two_people, "rendered": rendered}
     for name, make in makers.items():
-        if (name == "rendered" and not Path(options.rendered).is_dir()) or not options.wants(name):
+        absent = model.spec.network.window or not Path(options.rendered).is_dir()
+        if (name == "rendered" and absent) or not options.wants(name):
             continue
         film = make(options)
         joints = np.asarray(film.seen.x_cam)
@@ -121,10 +123,9 @@ def composed(x: np.ndarray) -> np.ndarray:
 
 def rendered(options: Options) -> Film:
     """The frames that are left out of training, as those of one person."""
-    seen, runs = load_detections(options.rendered, _DETECTORS, "val")
-    first = np.asarray(runs.first)
-    frame = ((np.arange(len(first)) - first) * np.asarray(runs.step)).astype(int)
-    return Film(seen, np.zeros(len(first), int), first, frame, 30.0)
+    seen = load_detections(options.rendered, _DETECTORS, "val")
+    row = np.arange(len(seen.xy))
+    return Film(seen, 0 * row, row, 0 * row, _FPS)
 
 
 def walker(options: Options) -> Film:

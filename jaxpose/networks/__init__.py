@@ -10,7 +10,7 @@ that is imported before the model's file is read:
     state_spread     standard deviation of states -> that of what the network is shown and puts out
     example_inputs   (shape of a state, width of keypoints, of the context or None for no condition) -> those of `init`
 
-GraFormer, MixSTE, FrameTransformer and GraphDenoiser are entries as parts of DiffPose; they need no such members.
+GraFormer, MixSTE and GraphDenoiser are entries as parts of DiffPose; they need no such members.
 """
 
 from typing import TypeVar
@@ -18,14 +18,13 @@ from typing import TypeVar
 import flax.linen as nn
 
 from jaxpose.networks.diffpose import DiffPose
-from jaxpose.networks.frame_transformer import FrameTransformer
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
 from jaxpose.networks.score_mlp import ScoreMLP
 
 _Kind = TypeVar("_Kind", bound=type[nn.Module])
 NETWORKS: dict[str, type[nn.Module]] = {
-    kind.__name__: kind for kind in (ScoreMLP, DiffPose, GraFormer, MixSTE, FrameTransformer, GraphDenoiser)
+    kind.__name__: kind for kind in (ScoreMLP, DiffPose, GraFormer, MixSTE, GraphDenoiser)
 }
 
 

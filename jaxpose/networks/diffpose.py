@@ -3,8 +3,8 @@
     (pose, features) = encode(keypoints)                      once for an input
     raw              = denoise(x_t, t, context)               at each step, for each sample
 
-The encoder of single frames is GraFormer; that of video is MixSTE, alone as in the original, or MixSTE or a
-FrameTransformer on top of GraFormer's poses, which it then corrects: so it starts from the single-frame estimate.
+The encoder of single frames is GraFormer; that of video is MixSTE, alone as in the original, or on top of GraFormer's
+poses, which it then corrects: so it starts from the single-frame estimate and needs little training.
 """
 
 from typing import Any
@@ -14,7 +14,6 @@ import jax.numpy as jnp
 
 from jaxpose.base import Array, Condition
 from jaxpose.geometry.skeleton import H36M_17, get_skeleton, mirror, other_side
-from jaxpose.networks.frame_transformer import FrameTransformer
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
 from jaxpose.networks.mixste import MixSTE
 
@@ -32,7 +31,7 @@ class DiffPose(nn.Module):
     """
 
     frame: GraFormer | None = None
-    video: MixSTE | FrameTransformer | None = None
+    video: MixSTE | None = None
     denoiser: GraphDenoiser | None = None
     context_width: int = 0
     symmetric: bool = False

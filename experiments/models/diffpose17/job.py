@@ -24,7 +24,6 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.models.detections import load_detections
 from experiments.models.initial import brief, check_same
 from experiments.models.job import Job, load_bodies, validation, with_statistics
 from experiments.models.own_views import own_views
@@ -37,12 +36,11 @@ from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import metrics
 from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench, load_video_bench
 from jaxpose.examples.clips import ClipExample, clip_example, make_clips
-from jaxpose.examples.detections import SeenClips, mixed_clip
 from jaxpose.examples.heatmaps import HeatmapRates
 from jaxpose.examples.rates import ViewRates
 from jaxpose.networks.diffpose import DEPTH_BINS, DiffPose
-from jaxpose.networks.fields import from_fields
 from jaxpose.networks.graph import GraFormer, GraphDenoiser
+from jaxpose.networks.mixste import MixSTE
 from jaxpose.originals.datasets.h36m import load_frames, load_mixtures
 from jaxpose.originals.examples.filmed import film, filmed_example
 from jaxpose.spaces.person import Statistics, decode_pose, encode_keypoints
@@ -116,7 +114,7 @@ def make_network(config: ConfigDict) -> DiffPose:
     """The network that `config.network` names, part by part; a denoiser is shown the context of `context_of`."""
     parts = config.network
     frame = GraFormer(**parts.frame) if parts.frame else None
-    video = from_fields(dict(parts.video)) if parts.video else None
+    video = MixSTE(**parts.video) if parts.video else None
     encoder = frame if video is None else video
     if encoder is None:
         raise ValueError("config.network: needed a 'frame' or a 'video' encoder, got none")
@@ -182,13 +180,7 @@ def load_data(config: ConfigDict) -> tuple[Any, Any, Statistics]:
     example = functools.partial(
         clip_example, view=view, masks=masks, num_frames=num_frames, heatmaps=rates if any(rates) else None
     )
-    clips = make_clips(bodies, mocap)
-    if folder := data.get("detections", ""):
-        seen = SeenClips(clips, *load_detections(folder, data.detectors))
-        print(f"{len(seen.detections.xy):,} frames of {folder}, read by {', '.join(data.detectors)}")
-        how = {"view": view, "masks": masks, "share": data.detected, "num_frames": num_frames}
-        return seen, functools.partial(mixed_clip, **how), bodies.statistics
-    return clips, example, bodies.statistics
+    return make_clips(bodies, mocap), example, bodies.statistics
 
 
 def _load_data_for(config: ConfigDict, init: released.Model | None) -> tuple[Any, Any, Statistics]:

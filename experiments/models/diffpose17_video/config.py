@@ -20,15 +20,14 @@ def get_config(stage: str = "") -> ConfigDict:
     """Every number of a stage's run; override any with --config.group.name=value."""
     config = diffpose17.get_config(stage)
     config.name = f"diffpose17_video{'_encoder' if stage == 'encoder' else ''}"
-    config.network.video = ConfigDict({"kind": "FrameTransformer", "num_frames": 81, "hidden": 256, "depth": 6})
+    config.network.video = ConfigDict({"num_frames": 81, "width": 64, "depth": 3, "num_heads": 4})
     config.sampler.update({"num_steps": 5, "eta": 0.0})
     config.view.recombine = 0.0
     if stage == "encoder":
         config.loss.velocity_weight = 5.0
-        config.train.update({"steps": 6000, "batch_size": 32, "accumulate": 1, "head_scale": 0.1})
+        config.train.update({"steps": 4000, "batch_size": 8, "accumulate": 4, "head_scale": 0.1})
         config.train.update({"steps_per_dispatch": 25, "log_every": 25, "checkpoint_every": 500})
     else:
         config.train.update({"steps": 2500, "batch_size": 8, "accumulate": 4})
-    config.train.export_dtype = "bfloat16"
     config.train.eval_every = 0  # at the end
     return config
