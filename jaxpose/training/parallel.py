@@ -4,9 +4,9 @@
     "pmap"      jax.pmap, in maintenance mode in JAX, so named in this file only; one process, the state replicated
 
 Each device works on its share of every batch, and gradients are averaged over `AXIS`. The state is replicated or, in
-the first form, sharded: every large array is divided over the devices, gathered whole for the gradient, and updated by
-parts, to which the mean gradient is scattered (Rajbhandari et al., ZeRO, SC 2020). Both forms take and return the state
-without a leading device axis.
+the first form, sharded: every large array is divided over the devices, gathered whole for the gradient in the type of
+its layers, and updated by parts, to which the mean gradient is scattered (Rajbhandari et al., ZeRO, SC 2020). Both
+forms take and return the state without a leading device axis.
 
 One program serves every number of steps up to `max_steps`, so a dispatch may be as short as time asks for.
 """
@@ -22,7 +22,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxpose.base import Array
 from jaxpose.training.step import Data, Metrics, Step, TrainState, key_of
-from jaxpose.training.streaming import Feed, Gathered, Stream
+from jaxpose.training.streaming import Feed, Gathered, Stream, with_row
 
 AXIS = "batch"
 Mode: TypeAlias = Literal["sharding", "pmap"]
@@ -122,8 +122,9 @@ def _sharded(step: Step, mesh: Mesh, max_steps: int, state: TrainState) -> Any:
             out_specs=(divisions, everywhere),
             check_vma=False,
         )
-        state, metrics = step.update(state, *mean(state.params, key_of(state), data))
-        return jax.tree.map(_held, state, shardings), metrics
+        state, metrics = step.update(state, *mean(step.weights(state.params), key_of(state), data))
+        held = jax.lax.with_sharding_constraint
+        return jax.tree.map(lambda x, sharding: x if is_key(x) else held(x, sharding), state, shardings), metrics
 
     return jax.jit(
         functools.partial(_steps, body, max_steps),
@@ -185,17 +186,12 @@ def _steps(
 ) -> tuple[TrainState, Metrics]:
     """`num_steps` <= max_steps steps; metrics [max_steps], of which so many are written."""
 
-    def of_step(n: Array) -> Data:
-        if not isinstance(data, Gathered):
-            return data
-        return Gathered(data.resident, jax.tree.map(lambda x: x[n], data.rows))
-
     def one(n: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
         state, rows = carry
-        state, metrics = body(state, of_step(n))
+        state, metrics = body(state, with_row(data, n))
         return state, {name: rows[name].at[n].set(value) for name, value in metrics.items()}
 
-    shapes = jax.eval_shape(lambda state: body(state, of_step(jnp.int32(0)))[1], state)
+    shapes = jax.eval_shape(lambda state: body(state, with_row(data, jnp.int32(0)))[1], state)
     rows = {name: jnp.zeros((max_steps, *leaf.shape), leaf.dtype) for name, leaf in shapes.items()}
     return jax.lax.fori_loop(0, num_steps, one, (state, rows))
 
@@ -219,10 +215,6 @@ def _on_host(x: Any) -> Any:
 def is_key(x: Any) -> bool:
     """Whether an array holds typed keys."""
     return isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-def _held(x: Any, sharding: NamedSharding) -> Any:
-    return x if is_key(x) else jax.lax.with_sharding_constraint(x, sharding)
 
 
 def divided(x: Any, mesh: Mesh) -> NamedSharding:

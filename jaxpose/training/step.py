@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxpose.base import Array, Key
-from jaxpose.training.streaming import Gathered
+from jaxpose.training.streaming import with_row
 
 Params: TypeAlias = Any  # a pytree of float arrays
 Data: TypeAlias = Any  # a pytree of arrays: the data set, resident on every device; or a Gathered
@@ -69,11 +69,13 @@ class Step(NamedTuple):
     gradient: (params, key of the step, first example, data) -> mean gradient and metrics of `share` examples, those of
               numbers first, first + 1, ... in the global batch.
     update:   (state, gradient, metrics) of the whole batch -> the next state, all metrics.
+    weights:  params -> what the loss reads of them, in its own type; `gradient` takes either.
     """
 
     gradient: Callable[[Params, Key, Array, Data], tuple[Params, Metrics]]
     update: Callable[[TrainState, Params, Metrics], tuple[TrainState, Metrics]]
     share: int
+    weights: Callable[[Params], Params]
 
     def whole(self, state: TrainState, data: Data) -> tuple[TrainState, Metrics]:
         """Both halves, on one device."""
@@ -119,20 +121,15 @@ def make_step(
             f"batch_size must be a positive multiple of num_shards * accumulate = "
             f"{num_shards} * {accumulate}, got {batch_size}"
         )
-    if compute_dtype is not None:
-        loss_fn = _in_dtype(loss_fn, compute_dtype)
+    loss_fn = loss_fn if compute_dtype is None else _in_dtype(loss_fn, compute_dtype)
+    weights = functools.partial(_cast, dtype=compute_dtype)
     share = batch_size // num_shards
 
     def slice_loss(params: Params, key: Key, first: Array, index: Array, data: Data) -> tuple[Array, Metrics]:
         def one(i: Array) -> tuple[Array, Metrics]:
             key_data, key_loss = jax.random.split(jax.random.fold_in(key, i))
-            own = (
-                Gathered(data.resident, jax.tree.map(lambda x: x[i - first], data.rows))
-                if isinstance(data, Gathered)
-                else data
-            )
             with jax.named_scope("examples"):
-                example = example_fn(key_data, own)
+                example = example_fn(key_data, with_row(data, i - first))
             with jax.named_scope("network"):
                 return _checked(*loss_fn(params, key_loss, example))
 
@@ -140,16 +137,14 @@ def make_step(
         return jnp.mean(losses), jax.tree.map(jnp.mean, metrics) | {"loss": jnp.mean(losses)}
 
     def gradient(params: Params, key: Key, first: Array, data: Data) -> tuple[Params, Metrics]:
+        def of_slice(index: Array) -> tuple[Params, Metrics]:
+            return _wide(jax.grad(slice_loss, has_aux=True)(weights(params), key, first, index, data))
+
         index = (first + jnp.arange(share)).reshape(accumulate, -1)
-        of_slice = jax.grad(slice_loss, has_aux=True)
         if accumulate == 1:
-            return of_slice(params, key, first, index[0], data)
-
-        def add(total: Any, slice_index: Array) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, total, of_slice(params, key, first, slice_index, data)), None
-
-        shapes = jax.eval_shape(of_slice, params, key, first, index[0], data)
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+            return of_slice(index[0])
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(of_slice, index[0]))
+        add = lambda total, slice_index: (jax.tree.map(jnp.add, total, of_slice(slice_index)), None)  # noqa: E731
         total, _ = jax.lax.scan(add, zeros, index)
         return jax.tree.map(lambda leaf: leaf / accumulate, total)
 
@@ -164,7 +159,7 @@ def make_step(
             own["learning_rate"] = jnp.asarray(tx.rate(state.step), jnp.float32)
         return TrainState(state.step + 1, params, average, opt_state, state.key), metrics | own
 
-    return Step(gradient, update, share)
+    return Step(gradient, update, share, weights)
 
 
 def num_slices(share: int) -> int:
@@ -187,30 +182,34 @@ def _checked(loss: Array, metrics: Metrics) -> tuple[Array, Metrics]:
     for name, value in {"loss": loss, **metrics}.items():
         if jnp.shape(value) != ():
             raise ValueError(f"{name} of one example must be a scalar, got shape {jnp.shape(value)}")
-    return jax.tree.map(lambda v: jnp.asarray(v, jnp.promote_types(jnp.result_type(v), jnp.float32)), (loss, metrics))
+    return _wide((loss, metrics))
+
+
+def _wide(tree: Any) -> Any:
+    return jax.tree.map(lambda v: jnp.asarray(v, jnp.promote_types(jnp.result_type(v), jnp.float32)), tree)
+
+
+def _cast(tree: Any, dtype: Any) -> Any:
+    """Floating numbers of a tree in `dtype`; None: as they are."""
+    is_float = lambda x: isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating)  # noqa: E731
+    return tree if dtype is None else jax.tree.map(lambda x: x.astype(dtype) if is_float(x) else x, tree)
 
 
 def _in_dtype(loss_fn: LossFn, dtype: Any) -> LossFn:
-    """`loss_fn` with weights and every linen layer's inputs cast to `dtype`.
+    """`loss_fn`, of weights in `dtype`, with every linen layer's inputs cast to it.
 
     A network's own inputs are not cast, only those of its layers: with 8 bits of mantissa the embedding of time fails,
     and a pose loses millimetres.
     """
 
-    def is_float(x: Any) -> bool:
-        return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating)
-
-    def cast(tree: Any) -> Any:
-        return jax.tree.map(lambda x: x.astype(dtype) if is_float(x) else x, tree)
-
     def cast_inputs(next_fun: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         if type(context.module).__module__.startswith("flax.linen"):
-            args, kwargs = cast((args, kwargs))
+            args, kwargs = _cast((args, kwargs), dtype)
         return next_fun(*args, **kwargs)
 
     def low_precision_loss(params: Params, key: Key, example: Any) -> tuple[Array, Metrics]:
         with nn.intercept_methods(cast_inputs):
-            return loss_fn(cast(params), key, example)
+            return loss_fn(params, key, example)
 
     return low_precision_loss
 

@@ -38,6 +38,11 @@ class Gathered(NamedTuple):
     rows: Any
 
 
+def with_row(data: Any, n: Any) -> Any:
+    """The data with row n of what was gathered, if it was."""
+    return Gathered(data.resident, jax.tree.map(lambda x: x[n], data.rows)) if isinstance(data, Gathered) else data
+
+
 class Feed:
     """An open stream: reads the steps of a dispatch, and the next ones ahead."""
 

@@ -106,9 +106,8 @@ def test_average_follows_its_closed_form(warmup):
 def test_schedule_values():
     cosine = make_schedule(2.0, warmup_steps=10, total_steps=110)
     at = [0, 5, 10, 35, 60, 110, 500]
-    quarter = 1 + np.cos(np.pi / 4)
-    found = [cosine(jnp.asarray(n)) for n in at]
-    np.testing.assert_allclose(found, [0, 1, 2, quarter, 1, 0, 0], rtol=1e-6, atol=1e-7)
+    found, expected = [cosine(jnp.asarray(n)) for n in at], [0, 1, 2, 1 + np.cos(np.pi / 4), 1, 0, 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
     constant = make_schedule(2.0, warmup_steps=10, total_steps=110, schedule="constant")
     np.testing.assert_allclose([constant(jnp.asarray(n)) for n in at], [0, 1, 2, 2, 2, 2, 2], rtol=1e-6)
     steps = make_schedule(2.0, warmup_steps=10, total_steps=110, schedule="steps", decay=0.5, decay_every=25)
@@ -185,8 +184,6 @@ def test_what_cannot_be_averaged_is_refused():
         make_step(None, None, tx, batch_size=16, ema_decay=0.9, num_shards=2, accumulate=3)
     state, step = one_step_function(lambda p, key, example: (p["w"], {}), tx, params)
     refuses(r"loss of one example must be a scalar, got shape \(2,\)", step, state, ())
-    state, step = one_step_function(lambda p, key, example: (p["w"][0], {"a": p["w"]}), tx, params)
-    refuses(r"a of one example must be a scalar, got shape \(2,\)", step, state, ())
     state, step = one_step_function(lambda p, key, example: (p["w"][0], {"loss": p["w"][0]}), tx, params)
     refuses("must not be named", step, state, ())
 
