@@ -191,7 +191,7 @@ def _at(table: Array, row: Array, shape: tuple[int, ...]) -> Array:
 
 def on_skeleton(frame: Frame, offsets: Array) -> Frame:
     """The same pose of a person with other offsets [17, 3]; the root moves as far as the legs are long."""
-    length = lambda o: jnp.maximum(jnp.sqrt(_squared(o)), 1e-6)  # noqa: E731
+    length = lambda o: jnp.maximum(jnp.sqrt(squared(o)), 1e-6)  # noqa: E731
     factor = jnp.where(_ROOT, 1.0, length(offsets) / length(frame.offsets))[:, None]
     bones = product(frame.carriers, (offsets - factor * frame.offsets)[..., None])[..., 0] + factor * frame.bones
     legs = factor[np.array([2, 3, 5, 6])].mean()
@@ -206,9 +206,10 @@ def with_limbs(frame: Frame, other: Frame, taken: Array) -> Array:
     return jnp.where(taken[:, None], bones, frame.bones)
 
 
-def _squared(v: Array) -> Array:
-    x, y, z = (v[..., k] for k in range(3))
-    return x * x + y * y + z * z
+def squared(v: Array) -> Array:
+    """Squared lengths [...] of vectors v [..., D]."""
+    first, *rest = (v[..., k] * v[..., k] for k in range(v.shape[-1]))
+    return sum(rest, first)
 
 
 def chained(root: Array, bones: Array) -> Array:
@@ -228,10 +229,10 @@ def distances(joints: Array) -> Array:
     """Least distances [..., 10, 10] metres of points on thighs, shins, upper arms, forearms, trunk and head."""
     ends = np.array([(1, 2), (2, 3), (4, 5), (5, 6), (11, 12), (12, 13), (14, 15), (15, 16), (0, 8), (8, 10)])
     at = np.linspace(0.2, 1.0, _POINTS, dtype=np.float32)
-    begin, end = joints[..., ends[:, 0], :], joints[..., ends[:, 1], :]
-    points = [begin * (1 - t) + end * t for t in at]
-    squares = (_squared(p[..., :, None, :] - q[..., None, :, :]) for p in points for q in points)
-    return jnp.sqrt(functools.reduce(jnp.minimum, squares))
+    begin, end = ([joints[..., of, k] for k in range(3)] for of in ends.T)  # coordinates apart, for a TPU
+    points = [[b * (1 - t) + e * t for b, e in zip(begin, end, strict=True)] for t in at]
+    away = ([x[..., :, None] - y[..., None, :] for x, y in zip(p, q, strict=True)] for p in points for q in points)
+    return jnp.sqrt(functools.reduce(jnp.minimum, (x * x + y * y + z * z for x, y, z in away)))
 
 
 def draw_body(key: Key, bodies: Bodies, rows: Array, other: Array, rates: ViewRates) -> Array:
@@ -253,7 +254,7 @@ def draw_body(key: Key, bodies: Bodies, rows: Array, other: Array, rates: ViewRa
         skeleton = jnp.exp(noise)[:, None] * jnp.where(is_drawn, drawn, frame.offsets)
         own = on_skeleton(frame, skeleton)
         mixed = chained(own.root, with_limbs(own, on_skeleton(frame_of(bodies, other_row), skeleton), taken))
-        size = jnp.sqrt(_squared(skeleton)).sum() / jnp.sqrt(_squared(people.common)).sum(-1).mean()
+        size = jnp.sqrt(squared(skeleton)).sum() / jnp.sqrt(squared(people.common)).sum(-1).mean()
         fits = (distances(mixed) >= size * apart).all()
         x = joints_of(own)
         floor = joints_at(bodies, row)[:, 1].min()

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Key
+from jaxpose.examples.bodies import squared
 from jaxpose.examples.rates import ViewRates
 from jaxpose.files import ASSETS
 from jaxpose.geometry.products import product
@@ -84,8 +85,7 @@ _LIMB = np.array([np.isin(np.arange(17), part) for part in H36M_17.parts], np.fl
 
 def detect(key: Key, xy: Array, rates: ViewRates) -> tuple[Array, Array]:
     """Noisy keypoints and confidences ([17, 2], [17]; 0: missing) of projected joints xy [17, 2], in the unit of xy."""
-    found, confidence = detect_clip(key, xy[None], rates)
-    return found[0], confidence[0]
+    return jax.tree.map(lambda x: x[0], detect_clip(key, xy[None], rates))
 
 
 def detect_clip(key: Key, xy: Array, rates: ViewRates) -> tuple[Array, Array]:
@@ -170,7 +170,7 @@ def faults(key: Key, xy: Array, confidence: Array, rates: ViewRates) -> tuple[Ar
         middle = placed_by[jax.random.randint(at, (), 0, 17)]
         extent = jnp.max(placed_by.max(0) - placed_by.min(0))
         radius = extent * jax.random.uniform(size, minval=0.05, maxval=0.3)
-        near = jnp.linalg.norm(xy - middle, axis=-1) < radius
+        near = squared(xy - middle) < radius**2
         confidence = _hide(confidence, near & jax.random.bernoulli(draw, rates.occlude))
     if rates.truncate:
         draw, side, share = jax.random.split(border_key, 3)
@@ -184,13 +184,12 @@ def faults(key: Key, xy: Array, confidence: Array, rates: ViewRates) -> tuple[Ar
 
 def _hide(confidence: Array, hidden: Array) -> Array:
     """No confidence in what is hidden [F, 17], in the frames that this leaves enough joints."""
-    enough = (~hidden).sum(-1, keepdims=True) >= _LEAST_JOINTS
-    return jnp.where(hidden & enough, 0.0, confidence)
+    return jnp.where(hidden & ((~hidden).sum(-1, keepdims=True) >= _LEAST_JOINTS), 0.0, confidence)
 
 
 def draw_confidence(key: Key, error: Array) -> Array:
     """Confidences [...] of detections whose error [..., 2] is known, in pixels of a 256 x 256 crop."""
-    size = jnp.linalg.norm(error, axis=-1)
+    size = jnp.sqrt(squared(error))
     mean = _LEAST + (1 - _LEAST) * jax.nn.sigmoid((_CONFIDENCE_MID - size) / _CONFIDENCE_WIDTH)
     return jnp.clip(mean + _CONFIDENCE_STD * jax.random.normal(key, size.shape), 0.05, 1.0)
 
