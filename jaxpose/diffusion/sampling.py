@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from jaxpose.base import Array, Condition, Key, PredictFn, ProjectFn
 from jaxpose.diffusion.solvers import Solver, StepPredictFn
 
+_UNROLLED = {"gpu": 8, "tpu": 4}  # steps in a turn: what no step changes, XLA leaves in the loop, but makes once a turn
+
 
 def sample(
     key: Key,
@@ -25,13 +27,14 @@ def sample(
     project: ProjectFn | None = None,
     finish: bool = True,
     return_path: bool = False,
+    unroll: bool = False,
 ) -> Array:
     """Carry x_init [..., J, D] from the noise level of times[0] down to that of times[-1]; like x_init.
 
     times:       [T+1] falling (`time_grid`).
     project:     applied to x_init and to the state after every step (`guidance.replace`).
     finish:      return the x0-prediction at times[-1] instead of the state: the last noise is removed.
-    return_path: return all states [T+1, ..., J, D] instead, from x_init to the result.
+    return_path: return all states [T+1, ..., J, D] instead, from x_init to the result. unroll: see _UNROLLED.
     """
     if times.ndim != 1 or len(times) < 2:
         raise ValueError(f"sample needs times [T+1] with T >= 1, got shape {times.shape}")
@@ -40,16 +43,15 @@ def sample(
     predict: StepPredictFn = lambda x, t: predict_fn(x, t, cond)  # noqa: E731
 
     def step(carry, inputs):
-        x, memory = carry
-        i, t, s = inputs
+        (x, memory), (i, t, s) = carry, inputs
         step_key, project_key = jax.random.split(jax.random.fold_in(key, i))
         x, memory = solver.step(step_key, x, memory, t, s, predict)
         x = move(project_key, x, s)
         return (x, memory), x if return_path else None
 
     x_init = move(jax.random.fold_in(key, num_steps), x_init, times[0])
-    start = (x_init, solver.init(x_init))
-    (x, _), path = jax.lax.scan(step, start, (jnp.arange(num_steps), times[:-1], times[1:]))
+    start, unroll = (x_init, solver.init(x_init)), _UNROLLED.get(jax.default_backend(), 1) if unroll else 1
+    (x, _), path = jax.lax.scan(step, start, (jnp.arange(num_steps), times[:-1], times[1:]), unroll=unroll)
     result = predict(x, times[-1]).x0 if finish else x
     return jnp.concatenate([x_init[None], path[:-1], result[None]]) if return_path else result
 
@@ -96,16 +98,14 @@ def in_chunks(some: Callable[[Array], Any], num: int, chunk: int | None = None) 
         return some(jnp.arange(num))
     # chunks of one size, so that one program serves all; evened out, so that the last one, which ends with the last
     # number and so begins before the end of the one before, computes little twice
-    num_chunks = -(-num // chunk)
-    size = -(-num // num_chunks)
+    size = -(-num // (num_chunks := -(-num // chunk)))
 
     def write(index: Array, whole: Any) -> Any:
         first = jnp.minimum(index * size, num - size)
         part = some(first + jnp.arange(size))
         return jax.tree.map(lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y, first, 0), whole, part)
 
-    shapes = jax.eval_shape(some, jnp.arange(size))
-    empty = jax.tree.map(lambda x: jnp.zeros((num, *x.shape[1:]), x.dtype), shapes)
+    empty = jax.tree.map(lambda x: jnp.zeros((num, *x.shape[1:]), x.dtype), jax.eval_shape(some, jnp.arange(size)))
     return jax.lax.fori_loop(0, num_chunks, write, empty)
 
 

@@ -40,6 +40,7 @@ _ON_AN_ACCELERATOR = 65_536  # one loop less; activations of 134 MB at a width o
 # Of more hypotheses than these: what a network makes of so many is small beside the result of 100,000
 # (--case=memory), and takes 5 % more time.
 _ROWS_OF_MANY = 1024
+_SORTED_AT_ONCE = 1024  # values of a GPU's sort, which takes more programs for more
 STATIC = ("num", "sampler", "chunk", "return_path")  # arguments of `hypotheses` that are hashable values
 
 
@@ -147,6 +148,7 @@ def _one_state(
 
         def solve(key: Key, x: Array, run: Run) -> Array:
             how: dict[str, Any] = {"project": held.project, "finish": run.finish, "return_path": return_path}
+            how["unroll"] = problem.rows_at_once is None  # with slices a GPU started more programs
             return held.keep(sample(key, x, predict, run.solver, run.times, held.cond, **how))
 
         if start.t is None:
@@ -223,8 +225,10 @@ def in_order(values: Array, low: Array, high: Array) -> Array:
     """The elements `low` and `high`, which is `low` or the next, of values [H, ...] >= 0 in rising order: [2, ...].
 
     Counted from 0. The bits of such numbers are in their order, and the element is the largest v with at most `low`
-    values below. It is built bit by bit, by 31 readings in place of a sort.
+    values below. It is built bit by bit, by 31 readings in place of a sort; a GPU sorts few values in one program.
     """
+    if jax.default_backend() == "gpu" and len(values) <= _SORTED_AT_ONCE:
+        return jnp.sort(values, 0)[jnp.stack([low, high])]
     bits = jnp.finfo(values.dtype).bits
     whole = jax.lax.bitcast_convert_type(values, jnp.dtype(f"uint{bits}"))
 
@@ -261,11 +265,8 @@ def spread(
     if num_hypotheses <= ROWS_IN_FLIGHT:
         mean, covariance, radius = _moments(samples, count, order)
     else:  # joint by joint, so that what is made on the way takes little beside the samples
-
-        def of_joint(joint: Array) -> tuple[Array, Array, Array]:
-            return _moments(jax.lax.dynamic_slice_in_dim(samples, joint, 1, 2), count, order)
-
-        of_joints = jax.lax.map(of_joint, jnp.arange(num_joints))
+        one = lambda joint: _moments(jax.lax.dynamic_slice_in_dim(samples, joint, 1, 2), count, order)  # noqa: E731
+        of_joints = jax.lax.map(one, jnp.arange(num_joints))
         mean, covariance, radius = (jnp.moveaxis(x[:, :, 0], 0, 1) for x in of_joints)
     if recalibration is not None:
         covariance = covariance * recalibration.covariance[:, None, None]
@@ -297,8 +298,7 @@ def _moments(samples: Array, count: Array | None, order: Callable[..., Array]) -
 
 def check_joints(model: Model, joints: Numbers, *, complete: str = "", name: str = "joints") -> None:
     """ValueError where joints are not [N, J, 3] of the model, or not finite; complete: the task that needs all."""
-    shape = ("N", len(model.skeleton.joints), 3)
-    check_shape(name, joints, shape, note=f" in the order of {model.skeleton.name}")
+    check_shape(name, joints, ("N", len(model.skeleton.joints), 3), note=f" in the order of {model.skeleton.name}")
     if complete:
         check_values(partial(_check_finite, complete, name), joints)
 

@@ -47,12 +47,13 @@ def halve_first(key, x, s):
     return x.at[0].set(0.5 * x[0] + s + 0.01 * jax.random.normal(key, x[0].shape))
 
 
-@pytest.mark.parametrize("project", [None, halve_first])
-def test_scan_equals_plain_python(project):
+@pytest.mark.parametrize(("project", "device"), [(None, "cpu"), (halve_first, "tpu"), (halve_first, "gpu")])
+def test_scan_equals_plain_python(project, device, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: device)  # which has more steps in a turn
     x_init = start(jax.random.key(3))
     states, finished = by_hand(KEY, x_init, project or (lambda key, x, s: x))
     run = jax.jit(
-        lambda **kw: sample(KEY, x_init, ORACLE, SOLVER, TIMES, project=project, **kw),
+        lambda **kw: sample(KEY, x_init, ORACLE, SOLVER, TIMES, project=project, unroll=True, **kw),
         static_argnames=["finish", "return_path"],
     )
     path = run(return_path=True)

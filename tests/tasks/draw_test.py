@@ -100,12 +100,14 @@ def test_a_summary_of_the_first_samples_is_that_of_these_alone(size):
         np.testing.assert_allclose(weights[:num], np.full((len(first), 3), 1 / len(first)), rtol=1e-5)
 
 
-def test_elements_in_rising_order_are_those_of_a_sort_also_where_values_are_equal():
+def test_elements_in_rising_order_are_those_of_a_sort_also_where_values_are_equal(monkeypatch):
     values = np.random.default_rng(1).integers(0, 4, (7, 60)).astype(np.float32) * np.float32(0.37)
     values[5:] = np.inf
-    for low in range(5):
-        found = in_order(values, np.int32(low), np.int32(min(low + 1, 4)))
-        np.testing.assert_array_equal(found, np.sort(values, 0)[[low, min(low + 1, 4)]])
+    for device in ("cpu", "gpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda device=device: device)
+        for low in range(5):
+            found = in_order(values, np.int32(low), np.int32(min(low + 1, 4)))
+            np.testing.assert_array_equal(found, np.sort(values, 0)[[low, min(low + 1, 4)]])
 
 
 @pytest.mark.parametrize("task", ["lift", *(pytest.param(t, marks=pytest.mark.slow) for t in ("complete", "denoise"))])
