@@ -28,9 +28,8 @@ from experiments.chips.targets import ROOT, TARGETS, child_environment, python
 from experiments.options import option, run
 from jaxpose.files import write_json
 
-FIGURES = Path(__file__).with_name(
-    "figures.json"
-)  # {"versions": {target: words}, "figures": {target: {program: {name: value}}}}
+# {"versions": {target: words}, "figures": {target: {program: {name: value}}}}
+FIGURES = Path(__file__).with_name("figures.json")
 _MAY_GROW = 1.02  # another version of the compiler, or a change in its heuristics
 _PARTS = ("examples", "network", "backward", "optimiser", "other")
 # What the nightly run compiles, and holds to the ratchets.
