@@ -50,8 +50,8 @@ def sample(
         return (x, memory), x if return_path else None
 
     x_init = move(jax.random.fold_in(key, num_steps), x_init, times[0])
-    start, unroll = (x_init, solver.init(x_init)), _UNROLLED.get(jax.default_backend(), 1) if unroll else 1
-    (x, _), path = jax.lax.scan(step, start, (jnp.arange(num_steps), times[:-1], times[1:]), unroll=unroll)
+    start, turn = (x_init, solver.init(x_init)), _UNROLLED.get(jax.default_backend(), 1) if unroll else 1
+    (x, _), path = jax.lax.scan(step, start, (jnp.arange(num_steps), times[:-1], times[1:]), unroll=turn)
     result = predict(x, times[-1]).x0 if finish else x
     return jnp.concatenate([x_init[None], path[:-1], result[None]]) if return_path else result
 
