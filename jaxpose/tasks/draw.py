@@ -148,7 +148,7 @@ def _one_state(
 
         def solve(key: Key, x: Array, run: Run) -> Array:
             how: dict[str, Any] = {"project": held.project, "finish": run.finish, "return_path": return_path}
-            how["unroll"] = problem.rows_at_once is None  # with slices a GPU started more programs
+            how["unroll"] = True
             return held.keep(sample(key, x, predict, run.solver, run.times, held.cond, **how))
 
         if start.t is None:
