@@ -1,9 +1,11 @@
 """Draw the picture of the README, docs/hypotheses.png: one frame of the bundled clip, its hypotheses and their radius.
 
     python docs/picture.py [--frame 40]
+    python docs/picture.py --moving  docs/walker.webp: a filmed person, hypotheses, the band of the right knee's angle
 
-It runs `jaxpose lift jaxpose/assets/demo_clip.npz` (seed 0, 200 hypotheses) and draws its result. The clip is
-procedural and shows no person; its truth is known because the clip is made.
+The first runs `jaxpose lift jaxpose/assets/demo_clip.npz` (seed 0, 200 hypotheses) and draws its result. The clip is
+procedural and shows no person; its truth is known because the clip is made. The second lifts the bundled walker, camera
+cam03, by motion17 (seed 0, 50 hypotheses, which are motions); the band holds 90 % of the hypotheses.
 """
 
 import argparse
@@ -17,6 +19,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
+from PIL import Image
 
 from jaxpose.app import cli
 from jaxpose.app.viz import scene as sc
@@ -34,7 +37,11 @@ VIEWS = {"3D, seen by the camera": ((0, 1), (1, -1)), "3D, from the side": ((2, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frame", type=int, default=40)
-    frame = parser.parse_args().frame
+    parser.add_argument("--moving", action="store_true")
+    given = parser.parse_args()
+    if given.moving:
+        return moving()
+    frame = given.frame
     clip = ASSETS / "demo_clip.npz"
     with tempfile.TemporaryDirectory() as out:
         cli.main(["lift", str(clip), "--out", out, "--no-pictures"])
@@ -52,6 +59,44 @@ def main() -> None:
     draw_legend(figure)
     target = Path(__file__).with_name("hypotheses.png")
     figure.savefig(target, dpi=110)
+    print(f"wrote {target}, {target.stat().st_size // 1000} kB")
+
+
+def moving() -> None:
+    """Write docs/walker.webp, every third of 100 frames."""
+    with tempfile.TemporaryDirectory() as out:
+        how = ["--camera-name", "cam03", "--model", "motion17", "--hypotheses", "50", "--no-pictures"]
+        cli.main(["lift", "walker", "--out", out, *how])
+        with np.load(Path(out) / "walker.npz") as lifted:
+            samples, seconds = lifted["samples"], lifted["frame"] / float(lifted["fps"])
+            keypoints = np.where(lifted["confidence"][..., None] > 0, lifted["keypoints"], np.nan)
+    hip, knee, ankle = (samples[:, :, H36M_17.joints.index(f"right_{name}")] for name in ("hip", "knee", "ankle"))
+    thigh, shin = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (knee - hip, ankle - knee))
+    low, middle, high = np.quantile(np.degrees(np.arccos((thigh * shin).sum(-1).clip(-1, 1))), (0.05, 0.5, 0.95), 0)
+    pictures = []
+    for frame in range(0, len(seconds), 3):
+        figure = Figure(figsize=(9.6, 3.4), facecolor="white")
+        canvas = FigureCanvasAgg(figure)
+        panels = figure.subplots(1, 3, width_ratios=(1, 1, 1.25))
+        figure.subplots_adjust(left=0.01, right=0.985, top=0.89, bottom=0.14, wspace=0.16)
+        draw_keypoints(panels[0], keypoints[frame])
+        panels[0].set_title("2D keypoints of a video", fontsize=11, color=sc.INK, pad=6)
+        frame_of(panels[1], "50 hypotheses, from the side")
+        view = VIEWS["3D, from the side"]
+        bones(panels[1], seen(samples[:, frame], view), width=0.8, alpha=0.14)
+        bones(panels[1], seen(samples[:, frame].mean(0), view)[None], width=2.5, alpha=1.0)
+        panels[1].set(xlim=(-1, 1), ylim=(-1.1, 0.9))
+        panels[2].fill_between(seconds, low, high, color=sc.RIGHT, alpha=0.2, linewidth=0)
+        panels[2].plot(seconds, middle, color=sc.RIGHT, linewidth=1.8)
+        panels[2].axvline(seconds[frame], color=sc.INK, linewidth=1)
+        panels[2].set_title("right knee: flexion and 90 % band", fontsize=11, color=sc.INK, pad=6)
+        panels[2].set(xlim=(seconds[0], seconds[-1]), ylim=(0, high.max() + 5))
+        panels[2].set_xlabel("seconds", fontsize=9, labelpad=1)
+        panels[2].set_ylabel("degrees", fontsize=9, labelpad=1)
+        canvas.draw()
+        pictures.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()))
+    target = Path(__file__).with_name("walker.webp")
+    pictures[0].save(target, save_all=True, append_images=pictures[1:], duration=50, loop=0, quality=75, method=6)
     print(f"wrote {target}, {target.stat().st_size // 1000} kB")
 
 
