@@ -12,23 +12,22 @@ from typing import Any
 
 # Areas in the order of the page: title, and the modules or packages below jaxpose/ that belong to it.
 AREAS = {
-    "base": ("Shared types and files", ("base", "files", "compiled", "conditioning", "model")),
+    "base": ("Shared types and files", ("base", "spec", "model", "files", "compiled", "conditioning")),
     "geometry": ("Geometry", ("geometry",)),
     "diffusion": ("Diffusion", ("diffusion",)),
     "networks": ("Networks", ("networks",)),
     "spaces": ("Spaces: what a state means", ("spaces",)),
     "tasks": ("Tasks", ("tasks",)),
     "fitting": ("Fitting of bodies", ("fitting",)),
-    "recipes": ("Recipes of the original systems", ("recipes",)),
     "io": ("Files: readers and writers", ("io",)),
-    "detect": ("Keypoints of videos", ("detect",)),
+    "detect": ("Keypoints of videos", ("app/detect",)),
     "datasets": ("Data sets", ("datasets",)),
     "examples": ("Training examples", ("examples",)),
     "training": ("Training", ("training",)),
     "evaluation": ("Evaluation", ("evaluation",)),
-    "viz": ("Pictures and scenes", ("viz",)),
-    "to_onnx": ("ONNX files", ("to_onnx",)),
-    "convert": ("Conversion of checkpoints", ("convert",)),
+    "viz": ("Pictures and scenes", ("app/viz", "app/export")),
+    "to_onnx": ("ONNX files", ("app/to_onnx",)),
+    "originals": ("The three papers' own recipes, files and checkpoints", ("originals",)),
 }
 
 
@@ -71,7 +70,10 @@ def _block(root: Path, module: str) -> str:
 
 
 def _modules(package: Path, place: str) -> list[str]:
-    """Dotted names of a module, or of a package and the modules below it, without those that hold no code."""
+    """Dotted names of a module, or of a package and the modules below it, without those that hold no code.
+
+    ValueError where there is none.
+    """
     single = package / f"{place}.py"
     files = [single] if single.is_file() else sorted((package / place).rglob("*.py"))
     found = []
@@ -80,6 +82,8 @@ def _modules(package: Path, place: str) -> list[str]:
             continue
         parts = path.relative_to(package.parent).with_suffix("").parts
         found.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    if not found:
+        raise ValueError(f"AREAS: {package / place} has no module")
     return found
 
 

@@ -167,3 +167,16 @@ def test_the_package_declares_the_licences_of_what_it_ships():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["license"]
     for words, spdx in (("CC BY-SA 3.0", "CC-BY-SA-3.0"), ("BSD-3-Clause", "BSD-3-Clause"), ("CC0 1.0", "CC0-1.0")):
         assert (words in table) == (spdx in declared.split(" AND "))
+
+
+def test_each_area_of_the_api_pages_has_its_modules(tmp_path):
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    generate.write(tmp_path, ROOT)
+    pages = {path.stem for path in (tmp_path / "api").glob("*.md")}
+    index = (ROOT / "docs" / "api" / "index.md").read_text()
+    assert pages == set(re.findall(r"^(?:.* <)?(\w+)>?$", index.partition("{toctree}")[2], re.MULTILINE)) - {"maxdepth"}
+    assert "jaxpose.originals.convert" in (tmp_path / "api" / "originals.md").read_text()
+    with pytest.raises(ValueError, match="has no module"):
+        generate._modules(ROOT / "jaxpose", "viz")
