@@ -26,7 +26,7 @@ MOST_LINES_AND_FILES = {
     "datasets": (983, 6),
     "diffusion": (2070, 14),
     "evaluation": (1436, 10),
-    "examples": (1201, 10),
+    "examples": (1265, 10),
     "fitting": (1478, 11),
     "geometry": (2308, 15),
     "io": (5773, 31),
@@ -35,9 +35,9 @@ MOST_LINES_AND_FILES = {
     "runtime": (233, 4),
     "spaces": (586, 6),
     "tasks": (5149, 29),
-    "training": (1464, 10),
+    "training": (1460, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13850, "tests": 36260}
+MOST_LINES_IN_ALL = {"experiments": 13868, "tests": 36324}
 MAX_BYTES = 9_000_000
 
 

@@ -123,7 +123,7 @@ def composed(x: np.ndarray) -> np.ndarray:
 
 def rendered(options: Options) -> Film:
     """The frames that are left out of training, as those of one person."""
-    seen = load_detections(options.rendered, _DETECTORS, "val")
+    seen = load_detections(options.rendered, _DETECTORS, "val")[0]
     row = np.arange(len(seen.xy))
     return Film(seen, 0 * row, row, 0 * row, _FPS)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.rendered import shards
-from jaxpose.examples.detections import Detections
+from jaxpose.examples.detections import Detections, Runs
 from jaxpose.geometry.camera import normalise
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import H36M_17, MEDIAPIPE_33
@@ -20,8 +20,8 @@ _LEAST = 0.1  # confidence of a landmark, of `--min-confidence`
 _MEAN = "mean"  # of the points and visibilities of full and lite
 
 
-def load_detections(folder: str, detectors: tuple[str, ...], split: str = "train") -> Detections:
-    """The frames of a split of the shards in which full and lite read the person.
+def load_detections(folder: str, detectors: tuple[str, ...], split: str = "train") -> tuple[Detections, Runs]:
+    """The frames of a split of the shards in which full and lite read the person, and which follow each other.
 
     detectors: networks of the shards, or "mean". One that did not read the person in a frame has what full read there.
     ValueError without any frame.
@@ -35,7 +35,17 @@ def load_detections(folder: str, detectors: tuple[str, ...], split: str = "train
     rows = np.flatnonzero(((found.confidence > 0).sum(-1) >= LEAST_JOINTS).all(1))
     if not len(rows):
         raise ValueError(f"config.data.detections: {folder} has no frame that {', '.join(detectors)} read")
-    return Detections(*(x[rows] for x in found))
+    return Detections(*(x[rows] for x in found)), _runs(data["clip"][rows], data["seconds"][rows])
+
+
+def _runs(clip: np.ndarray, seconds: np.ndarray) -> Runs:
+    """Runs of one clip [N] at equal distances of seconds [N]."""
+    step = np.diff(np.round(30 * seconds))
+    follows = clip[1:] == clip[:-1]
+    begins = np.r_[True, ~follows | np.r_[False, follows[:-1] & (step[1:] != step[:-1])]]
+    first = np.maximum.accumulate(np.where(begins, np.arange(len(clip)), 0))
+    last = np.r_[np.flatnonzero(begins)[1:], len(clip)][np.cumsum(begins) - 1] - 1
+    return Runs(*(jnp.asarray(x) for x in (first, last, np.where(last > first, np.r_[step, 1][first], 1))))
 
 
 def detections_of(data: dict[str, np.ndarray], detectors: tuple[str, ...], read: dict[str, np.ndarray]) -> Detections:

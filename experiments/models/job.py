@@ -69,7 +69,7 @@ def validation(name: str) -> Path | None:
 
 def with_statistics(data: Any, statistics: Statistics) -> Any:
     """The same data, whose examples are states of other statistics."""
-    for inner in ("resident", "bodies"):
+    for inner in ("resident", "bodies", "clips"):
         if hasattr(data, inner):
             return data._replace(**{inner: with_statistics(getattr(data, inner), statistics)})
     return data._replace(statistics=statistics) if hasattr(data, "statistics") else data

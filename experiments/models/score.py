@@ -115,7 +115,7 @@ def load_data(config: ConfigDict) -> Source:
         return Source(make_clips(bodies, mocap), example, bodies.statistics)
     view = ViewRates(**config.view)
     if folder := data.get("detections", ""):
-        seen = Seen(bodies, load_detections(folder, data.detectors))
+        seen = Seen(bodies, load_detections(folder, data.detectors)[0])
         print(f"{len(seen.detections.xy):,} frames of {folder}, read by {', '.join(data.detectors)}")
         example = functools.partial(mixed_example, view=view, masks=masks, share=data.detected)
         return Source(seen, example, bodies.statistics)

@@ -7,8 +7,8 @@ import pytest
 from figures import STANDING
 
 from jaxpose.conditioning import MaskRates
-from jaxpose.examples import detections, views
-from jaxpose.examples.detections import Detections, Seen, detection_example, mixed_example
+from jaxpose.examples import clips, detections, views
+from jaxpose.examples.detections import Detections, Runs, Seen, SeenClips, detection_example, mixed_clip, mixed_example
 from jaxpose.examples.rates import ViewRates
 from jaxpose.geometry.camera import project
 from jaxpose.geometry.skeleton import H36M_17
@@ -100,3 +100,37 @@ def test_a_rolled_camera_sees_what_its_image_shows():
         xy, turned = detections.rolled(jnp.asarray(angle), x_cam[:, :2] / x_cam[:, 2:], x_cam)
         np.testing.assert_allclose(turned[:, :2] / turned[:, 2:], xy, atol=1e-6)
     np.testing.assert_allclose(xy[:, 1], x_cam[:, 0] / x_cam[:, 2], atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def walk():
+    """Three rows of one clip, 2 frames apart, whose body moves by 0.2 m to the right; and a row of its own."""
+    x_cam = np.float32(STANDING * [1, -1, 1] + [0, 1, 4]) + np.float32([0.2, 0, 0]) * np.arange(4)[:, None, None]
+    xy = np.asarray(project(jnp.asarray(views.PINHOLE), jnp.asarray(x_cam)))
+    sure = np.broadcast_to(np.float32([1, 0, 1, 1])[:, None, None], (4, 1, 17))
+    up = np.tile(np.float32([0, -1, 0]), (4, 1))
+    read = Detections(*map(jnp.asarray, (xy[:, None], sure, np.zeros((4, 17, 1), np.float32), x_cam, up)))
+    runs = Runs(*map(jnp.asarray, ([0, 0, 0, 3], [2, 2, 2, 3], [2.0, 2.0, 2.0, 1.0])))
+    return read, runs
+
+
+def test_a_clip_goes_to_and_fro_in_its_run(walk):
+    read, runs = walk
+    places = {tuple(np.asarray(detections.to_and_fro(jax.random.key(k), runs, 7)).tolist()) for k in range(40)}
+    rising, turned = [0, 0.5, 1, 1.5, 2, 1.5, 1], [1, 1.5, 2, 1.5, 1, 0.5, 0]
+    assert places == {tuple(map(float, p)) for p in (rising, turned, [2, 1.5, 1, 0.5, 0, 0.5, 1], [3] * 7)}
+    seen = detections.read(jax.random.key(0), read, ViewRates(mirror=0.0), jnp.asarray(rising))
+    moved = 0.2 * np.array(rising)[:, None, None] * [1, 0, 0] + np.zeros((17, 1))
+    np.testing.assert_allclose(seen.x_cam - read.x_cam[0], moved, atol=1e-6)
+    np.testing.assert_allclose(seen.xy, project(jnp.asarray(views.PINHOLE), seen.x_cam), atol=1e-6)
+    np.testing.assert_array_equal(seen.confidence[:, 0], [1, 0, 0, 0, 1, 0, 0])
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_clips_of_real_detections_come_in_their_share(walk, share):
+    bodies = clips.Clips(views.make_bodies(STANDING[None], np.ones(1), ViewRates()), *2 * [jnp.zeros(1, jnp.int32)])
+    example = mixed_clip(jax.random.key(3), SeenClips(bodies, *walk), ViewRates(mirror=0.0), OPEN, share, num_frames=5)
+    moved = np.linalg.norm(np.diff(np.asarray(example.x0).mean(-2), axis=0), axis=-1)
+    assert example.x0.shape == (5, 17, 3)
+    assert (example.cond.mask[..., :2].min() == 0) == bool(share), "a frame of the clip was not read"
+    np.testing.assert_allclose(moved, 0, atol=1e-6)  # a state is about the body's own middle

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from experiments.models.detections import load_detections
 from experiments.models.initial import brief, check_same
 from experiments.models.job import Job, load_bodies, validation, with_statistics
 from experiments.models.own_views import own_views
@@ -36,6 +37,7 @@ from jaxpose.diffusion.mixture import Mixture
 from jaxpose.evaluation import metrics
 from jaxpose.evaluation.protocols import LiftingBench, load_lifting_bench, load_video_bench
 from jaxpose.examples.clips import ClipExample, clip_example, make_clips
+from jaxpose.examples.detections import SeenClips, mixed_clip
 from jaxpose.examples.heatmaps import HeatmapRates
 from jaxpose.examples.rates import ViewRates
 from jaxpose.networks.diffpose import DEPTH_BINS, DiffPose
@@ -180,7 +182,13 @@ def load_data(config: ConfigDict) -> tuple[Any, Any, Statistics]:
     example = functools.partial(
         clip_example, view=view, masks=masks, num_frames=num_frames, heatmaps=rates if any(rates) else None
     )
-    return make_clips(bodies, mocap), example, bodies.statistics
+    clips = make_clips(bodies, mocap)
+    if folder := data.get("detections", ""):
+        seen = SeenClips(clips, *load_detections(folder, data.detectors))
+        print(f"{len(seen.detections.xy):,} frames of {folder}, read by {', '.join(data.detectors)}")
+        how = {"view": view, "masks": masks, "share": data.detected, "num_frames": num_frames}
+        return seen, functools.partial(mixed_clip, **how), bodies.statistics
+    return clips, example, bodies.statistics
 
 
 def _load_data_for(config: ConfigDict, init: released.Model | None) -> tuple[Any, Any, Statistics]:

@@ -26,7 +26,7 @@ def shard(**changes):
         fields |= {f"{name}.{field}": np.ones((5, 33)) for field in ("visibility", "peak", "second", "spread")}
         fields |= {f"{name}.crop": np.tile([320.0, 240, 300, 0], (5, 1)), f"{name}.presence": np.ones(5)}
         fields |= {f"{name}.xy": xy + SHIFT.get(name, 0)}
-    fields["clip"] = np.arange(5)
+    fields |= {"clip": np.arange(5), "seconds": np.zeros(5)}
     return {k: np.asarray(v, np.float32) for k, v in (fields | changes).items()}
 
 
@@ -37,7 +37,7 @@ def write(folder, **changes):
 
 
 def test_keypoints_are_those_of_the_joints(tmp_path):
-    data = load_detections(write(tmp_path), ("full",))
+    data, _ = load_detections(write(tmp_path), ("full",))
     at = [H36M_17.joints.index(name) for name in SAME]
     truth = np.asarray(data.x_cam)[:, at]
     np.testing.assert_allclose(data.xy[:, 0, at], truth[..., :2] / truth[..., 2:], atol=1e-5)
@@ -47,7 +47,7 @@ def test_keypoints_are_those_of_the_joints(tmp_path):
 
 def test_the_mean_of_two_networks_is_a_detector_and_their_distance_the_evidence(tmp_path):
     """In the unit of the plane: pixels over the focal length."""
-    data = load_detections(write(tmp_path), ("full", "lite", "mean"))
+    data, _ = load_detections(write(tmp_path), ("full", "lite", "mean"))
     at = [H36M_17.joints.index(name) for name in SAME]
     xy = np.asarray(data.xy)[:, :, at]
     np.testing.assert_allclose(
@@ -59,7 +59,7 @@ def test_the_mean_of_two_networks_is_a_detector_and_their_distance_the_evidence(
 
 def test_full_stands_in_where_another_network_did_not_read(tmp_path):
     presence = np.array([1, 1, 0.2, np.nan, 1])
-    data = load_detections(write(tmp_path, **{"heavy.presence": presence}), ("full", "heavy"))
+    data, _ = load_detections(write(tmp_path, **{"heavy.presence": presence}), ("full", "heavy"))
     at = H36M_17.joints.index("left_knee")
     same = np.abs(np.asarray(data.xy)[:, 1, at] - np.asarray(data.xy)[:, 0, at]).max(-1) < 1e-6
     np.testing.assert_array_equal(same, [False, False, True, True, False])
@@ -69,7 +69,7 @@ def test_frames_without_a_person_and_hidden_landmarks_are_left_out(tmp_path):
     visibility, presence = np.ones((5, 33)), np.array([1, np.nan, 0.4, 1, 1])
     visibility[3], visibility[4, MEDIAPIPE_33.joints.index("left_wrist")] = 0.05, 0.05
     changes = {"full.visibility": visibility, "full.presence": presence}
-    data = load_detections(write(tmp_path, **changes), ("full",))
+    data, _ = load_detections(write(tmp_path, **changes), ("full",))
     assert len(data.xy) == 2  # the first and the last
     np.testing.assert_array_equal(np.asarray(data.confidence)[:, 0, H36M_17.joints.index("left_wrist")] > 0, [1, 0])
 
@@ -78,3 +78,20 @@ def test_a_folder_without_frames_is_refused(tmp_path):
     refuses("no shard", load_detections, str(tmp_path), ("full",))
     with pytest.raises(ValueError, match="no frame that full read"):
         load_detections(write(tmp_path, **{"full.visibility": np.zeros((5, 33))}), ("full",))
+
+
+def test_runs_are_rows_of_a_clip_at_equal_distances(tmp_path):
+    """Two frames of a clip at 10 a second, of whose third full reads nothing, and two of another at 30."""
+    presence = np.array([1, 1, 0, 1, 1])
+    changes = {"clip": np.array([4, 4, 4, 5, 5]), "seconds": np.array([0, 0.1, 0.2, 0, 1 / 30])}
+    _, runs = load_detections(write(tmp_path, **changes, **{"full.presence": presence}), ("full",))
+    np.testing.assert_array_equal(runs.first, [0, 0, 2, 2])
+    np.testing.assert_array_equal(runs.last, [1, 1, 3, 3])
+    np.testing.assert_array_equal(runs.step, [3, 3, 1, 1])
+
+
+def test_a_run_ends_where_a_frame_is_missing(tmp_path):
+    changes = {"clip": np.zeros(5), "seconds": np.arange(5) / 15, "full.presence": np.array([1, 1, 1, 0, 1])}
+    _, runs = load_detections(write(tmp_path, **changes), ("full",))
+    np.testing.assert_array_equal(runs.last, [2, 2, 2, 3])
+    np.testing.assert_array_equal(runs.step, [2, 2, 2, 1])
