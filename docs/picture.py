@@ -70,6 +70,8 @@ def moving() -> None:
         with np.load(Path(out) / "walker.npz") as lifted:
             samples, seconds = lifted["samples"], lifted["frame"] / float(lifted["fps"])
             keypoints = np.where(lifted["confidence"][..., None] > 0, lifted["keypoints"], np.nan)
+    trunk = [H36M_17.joints.index(joint) for joint in ("hip", "thorax")]
+    keypoints[:, H36M_17.joints.index("spine")] = keypoints[:, trunk].mean(1)  # which no detector reads
     hip, knee, ankle = (samples[:, :, H36M_17.joints.index(f"right_{name}")] for name in ("hip", "knee", "ankle"))
     thigh, shin = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (knee - hip, ankle - knee))
     low, middle, high = np.quantile(np.degrees(np.arccos((thigh * shin).sum(-1).clip(-1, 1))), (0.05, 0.5, 0.95), 0)
