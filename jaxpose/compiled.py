@@ -26,10 +26,11 @@ from jaxpose.base import ROW_AXIS, Camera, Hypotheses
 
 _SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50, 64, 80)
 _DECADE = (100, 125, 160, 200, 250, 315, 400, 500, 640, 800)
-# What arguments of public functions are, by their names: whole numbers from 1; finite numbers from a least to a most;
-# numbers of at most a size, among which NaN and infinity stand for what is missing; directions.
+# What arguments of public functions are, by their names: whole numbers from 1; True or False; finite numbers from a
+# least to a most; numbers of at most a size, among which NaN and infinity stand for what is missing; directions.
 _MOST = 100_000_000
 _COUNTS = ("num", "num_hypotheses", "num_steps", "first_steps", "steps", "chunk")
+_FLAGS = ("return_path", "joined", "robust")
 _RANGES = {
     **{"confidence": (0, 1), "known": (0, 1), "height": (0.3, 3), "camera_height": (1e-3, 1e6), "fps": (1e-3, 1e6)},
     **{"noise": (0, 1e6), "noise_px": (0, 1e6), "offset": (0, 1e6), "temperature": (0, 1e3), "level": (1e-9, 1e6)},
@@ -142,7 +143,7 @@ def check_num(num: int, name: str = "num_hypotheses") -> None:
     """ValueError unless a number of poses or steps is whole, and from 1 to what memory may hold."""
     if not isinstance(num, int | np.integer) or isinstance(num, bool) or not 1 <= num <= _MOST:
         legal = "at least 1" if isinstance(num, int) and num < 1 else f"a whole number of at most {_MOST:,}"
-        raise ValueError(f"{name}: needed {legal}, got {num!r:.40}")
+        raise ValueError(f"{name}: needed {legal}, got {_shown(num)}")
 
 
 def check_arguments(given: Mapping[str, Any], of: str = "") -> None:
@@ -153,7 +154,9 @@ def check_arguments(given: Mapping[str, Any], of: str = "") -> None:
     for name, value in given.items():
         if value is None or (name == "weight" and callable(value)):  # a function of time
             continue
-        if isinstance(value, Camera):
+        if name in _COUNTS:
+            check_num(value, name)
+        elif isinstance(value, Camera):
             check_arguments(value._asdict(), f"{name}: ")
         elif name in _CAMERAS:
             raise ValueError(f"{name}: needed a jaxpose.Camera, got {_shown(value)}")
@@ -161,8 +164,8 @@ def check_arguments(given: Mapping[str, Any], of: str = "") -> None:
             _check_key(value)
         elif name == "sampler" and not callable(getattr(value, "make", None)):
             raise ValueError(f"sampler: needed one such as jaxpose.stochastic(), got {_shown(value)}")
-        elif name in _COUNTS:
-            check_num(value, name)
+        elif name in _FLAGS and not isinstance(value, bool | np.bool_):
+            raise ValueError(f"{name}: needed True or False, got {_shown(value)}")
         elif name in _RANGES:
             check_numbers(of + name, value, *_RANGES[name])
             if name == "R_cam_world" and np.shape(value)[-2:] == (3, 3):

@@ -224,6 +224,8 @@ def test_arguments_are_checked_by_their_names():
         "joints": (np.full((3, 3), 1e20, np.float32), np.zeros((3, 3), np.float16)),
         "num_hypotheses": (0, -5, 10**12, 1.5, True, "3"),
         "options": ({"chunk": -5}, {"noise": -1.0}),
+        "chunk": (Camera(np.ones(4)), np.zeros((30, 30)), "2"),
+        "return_path": ([], 1, "yes", np.zeros(2)),
         "cameras": tuple(Camera(np.array([x, 1000.0, 500, 500])) for x in (np.nan, 1e30)),
     }
     for name, values in wrong.items():
