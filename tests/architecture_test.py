@@ -37,7 +37,7 @@ MOST_LINES_AND_FILES = {
     "tasks": (5149, 29),
     "training": (1460, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13868, "tests": 36326}
+MOST_LINES_IN_ALL = {"experiments": 13868, "tests": 36329}
 MAX_BYTES = 9_000_000
 
 

@@ -93,7 +93,7 @@ _STUBS = {
     "denoise.skeleton_of": lambda xyz, rest, level: _none(),
     "clips.weights.fetch": _none,
     "view.package": lambda *_: types.SimpleNamespace(ViserServer=_none),
-    "typical.can_judge": lambda model: False,
+    "models.can_judge": lambda model: False,
 }
 
 

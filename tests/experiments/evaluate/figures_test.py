@@ -94,15 +94,17 @@ def walk(monkeypatch, tilt, std):
     off = np.array([0, 0, 0.3]) + 0.1 * np.array([1, -1] * 5)[:, None] * [1, 0, 0]
     radius = np.where(np.arange(frames) < 6, 0.32, 0.31)  # 0.316 m are away
     stands = np.array([[True, False]] * frames)
-    chance = np.where(np.arange(frames) < 6, 0.9, 0.2)[:, None] * [1, 1]
+    chance = np.where(np.arange(frames) < 6, 0.9, 0.2)[:, None] * np.ones(9)
+    joints = np.zeros((frames, 17, 3))
+    joints[:, world._FEET[0], 0] = 0.02 * np.arange(frames)  # the left ankle slides by 2 cm a frame
     path = (root + off) @ R.T + t
-    found = World(R, t, path, radius, path[None], chance, std, 1.5, True, ())
+    found = World(R, t, path, radius, path[None], chance, joints, std, 1.5, True, ())
     lifted = Hypotheses(None, np.zeros((256, 17, 3)), None, None, None, root=np.tile(root[-1], (2, 256, 1)))
     monkeypatch.setattr(world, "lift", lambda *_, **__: lifted)
     monkeypatch.setattr(world, "to_world", lambda *_, **__: found)
     known = np.arange(frames) < 9
     seen = np.zeros((frames, 17, 2)), np.ones((frames, 17)), np.ones(4)
-    return world._scored(None, world.Clip("a", *seen, 30.0, root, up, 1.7, stands, known), world.Options())
+    return world._scored(None, world.Clip("a", *seen, 30.0, root, up, 1.7, stands, known, joints), world.Options())
 
 
 def test_figures_of_a_world(monkeypatch):
@@ -119,6 +121,7 @@ def test_figures_of_a_world(monkeypatch):
     assert whole["up_in_90"] == pytest.approx(2 / 3)
     assert (whole["precision"], whole["recall"]) == (0.5, pytest.approx(6 / 9))
     squares = (6 * (0.1**2 + 0.9**2) + 3 * (0.8**2 + 0.2**2)) / 18
+    assert whole["slides_in_steps_cm"] == pytest.approx(18)  # of ten frames
     assert (whole["brier"], whole["brier_base"]) == (pytest.approx(squares), pytest.approx(0.25))
     np.testing.assert_allclose(world._speed(np.arange(9.0)[:, None, None] * [0.01, 0, 0], 60.0), 0.6, rtol=1e-6)
 
