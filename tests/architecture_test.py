@@ -24,20 +24,20 @@ MOST_LINES_AND_FILES = {
     "app/to_onnx": (559, 3),
     "app/viz": (1713, 7),
     "datasets": (983, 6),
-    "diffusion": (2070, 14),
+    "diffusion": (2075, 14),
     "evaluation": (1436, 10),
     "examples": (1265, 10),
     "fitting": (1478, 11),
     "geometry": (2308, 15),
     "io": (5773, 31),
-    "networks": (1189, 9),
+    "networks": (1188, 9),
     "originals": (2751, 24),
     "runtime": (233, 4),
     "spaces": (586, 6),
-    "tasks": (5149, 29),
+    "tasks": (5150, 29),
     "training": (1460, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13868, "tests": 36329}
+MOST_LINES_IN_ALL = {"experiments": 13870, "tests": 36378}
 MAX_BYTES = 9_000_000
 
 

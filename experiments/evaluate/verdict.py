@@ -103,7 +103,7 @@ def _judged(
     doubtful, results, why = np.zeros(len(source.xy), bool), [], set[str]()
     for clip in clips:
         rows = np.flatnonzero(source.clip == clip)
-        part = Hypotheses(**{k: np.take(x, rows, _AXES[k]) for k, x in fields.items()}, judge=judge)  # type: ignore[arg-type]
+        part = Hypotheses(**{k: np.take(x, rows, _AXES[k]) for k, x in fields.items()}, judge=judge)  # type: ignore[arg-type]  # of many types
         given = {"keypoints": source.xy[rows], "confidence": source.confidence[rows]}
         judged = summary(part, **given, camera=Camera(source.intrinsics[rows]), skeleton=source.skeleton)
         doubtful[rows] = judged.doubtful

@@ -93,7 +93,7 @@ if __name__ == "__main__":
         print((__doc__ or "").strip())
     elif sys.argv[1] in COMMANDS:
         what, kind = COMMANDS[sys.argv[1]]
-        run(f"rendered {sys.argv[1]}", what, kind, __doc__ or "", sys.argv[2:])  # type: ignore[arg-type]
+        run(f"rendered {sys.argv[1]}", what, kind, __doc__ or "", sys.argv[2:])  # type: ignore[arg-type]  # two kinds of options
     else:
         print(f"rendered: got {sys.argv[1]!r}, must be one of {', '.join(COMMANDS)}", file=sys.stderr)
         sys.exit(2)

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jaxpose.base import Array, Condition, Key, PredictFn, ProjectFn
 from jaxpose.diffusion.solvers import Solver, StepPredictFn
 
-_UNROLLED = {"gpu": 8, "tpu": 4}  # steps in a turn: what no step changes, XLA leaves in the loop, but makes once a turn
+# Steps in one turn of the loop: XLA leaves in the loop what no step changes, but computes it once a turn.
+_UNROLLED = {"gpu": 8, "tpu": 4}
 
 
 def sample(
@@ -34,7 +35,8 @@ def sample(
     times:       [T+1] falling (`time_grid`).
     project:     applied to x_init and to the state after every step (`guidance.replace`).
     finish:      return the x0-prediction at times[-1] instead of the state: the last noise is removed.
-    return_path: return all states [T+1, ..., J, D] instead, from x_init to the result. unroll: see _UNROLLED.
+    return_path: return all states [T+1, ..., J, D] instead, from x_init to the result.
+    unroll:      several steps are one turn of the loop on a GPU and a TPU (_UNROLLED), for fewer kernels.
     """
     if times.ndim != 1 or len(times) < 2:
         raise ValueError(f"sample needs times [T+1] with T >= 1, got shape {times.shape}")
@@ -43,15 +45,17 @@ def sample(
     predict: StepPredictFn = lambda x, t: predict_fn(x, t, cond)  # noqa: E731
 
     def step(carry, inputs):
-        (x, memory), (i, t, s) = carry, inputs
+        x, memory = carry
+        i, t, s = inputs
         step_key, project_key = jax.random.split(jax.random.fold_in(key, i))
         x, memory = solver.step(step_key, x, memory, t, s, predict)
         x = move(project_key, x, s)
         return (x, memory), x if return_path else None
 
     x_init = move(jax.random.fold_in(key, num_steps), x_init, times[0])
-    start, turn = (x_init, solver.init(x_init)), _UNROLLED.get(jax.default_backend(), 1) if unroll else 1
-    (x, _), path = jax.lax.scan(step, start, (jnp.arange(num_steps), times[:-1], times[1:]), unroll=turn)
+    start = (x_init, solver.init(x_init))
+    steps_at_once = _UNROLLED.get(jax.default_backend(), 1) if unroll else 1
+    (x, _), path = jax.lax.scan(step, start, (jnp.arange(num_steps), times[:-1], times[1:]), unroll=steps_at_once)
     result = predict(x, times[-1]).x0 if finish else x
     return jnp.concatenate([x_init[None], path[:-1], result[None]]) if return_path else result
 
@@ -98,7 +102,8 @@ def in_chunks(some: Callable[[Array], Any], num: int, chunk: int | None = None) 
         return some(jnp.arange(num))
     # chunks of one size, so that one program serves all; evened out, so that the last one, which ends with the last
     # number and so begins before the end of the one before, computes little twice
-    size = -(-num // (num_chunks := -(-num // chunk)))
+    num_chunks = -(-num // chunk)
+    size = -(-num // num_chunks)
 
     def write(index: Array, whole: Any) -> Any:
         first = jnp.minimum(index * size, num - size)

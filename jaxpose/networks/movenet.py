@@ -120,9 +120,8 @@ def keypoints(params: Any, image: Array, box: Array) -> tuple[Array, Array]:
     """
     box = jnp.asarray(box, jnp.float32)
     side, corner = 1.25 * box[2:].max(), box[:2] + box[2:] / 2 - 0.625 * box[2:].max()
-    x, y = (
-        corner[:, None] + side * (jnp.arange(SIDE) + 0.5) / SIDE - 0.5
-    )  # pixel k of image and crop is from k to k + 1
+    # pixel k of the image and of the crop reaches from k to k + 1
+    x, y = corner[:, None] + side * (jnp.arange(SIDE) + 0.5) / SIDE - 0.5
     places = jnp.meshgrid(y, x, indexing="ij")
     channels = jnp.moveaxis(jnp.asarray(image, jnp.float32), -1, 0)
     crop = jnp.stack([jax.scipy.ndimage.map_coordinates(c, places, 1) for c in channels], -1)

@@ -94,7 +94,7 @@ def to_world(
     root: [H, N, 3] or [N, 3] metres, camera axes, as `root` of `lift`.
     frame, person: [N]; None: all frames of one person. fps: frames a second (None: 30).
     gravity: [3] the way things fall, camera axes (x right, y down, z forward; of a level camera 0, 1, 0); None: told by
-    the people. camera_height: metres over the floor; None: told by the feet.
+    the people. camera_height: metres over the floor; None: told by what touches it.
     placed: R_world_camera and t_world_camera of a world that is y up with its floor at 0, in place of the last two.
     seed: of `root_paths`. ValueError names the argument.
     """
@@ -122,9 +122,10 @@ def to_world(
             floor = _floor(walks, up, up_std, None)
             up = floor.up
     camera_height = floor.camera_height
-    notes.append(f"floor {camera_height:.2f} m below the camera, {'given' if given else 'told by the feet'}")
+    notes.append(f"floor {camera_height:.2f} m below the camera, {'given' if given else 'told by what touches it'}")
     notes += _doubts([int(person[one.rows[0]]) for one in people], floor)
-    path, radius, touches, paths = np.zeros((num, 3)), np.zeros(num), np.zeros((num, 9)), np.zeros((*samples.shape,))
+    path, radius, touches = np.zeros((num, 3)), np.zeros(num), np.zeros((num, len(CONTACTS)))
+    paths = np.zeros(samples.shape)
     for one, walk, factor, sure in zip(people, walks, floor.factor, floor.factor_std, strict=True):
         left = sure if given else walk.shared
         path[one.rows], touches[one.rows] = factor * walk.root, walk.touches

@@ -4,11 +4,13 @@
     python -m experiments.train --config=diffpose17_video:encoder --workdir=runs/video1 \
         --config.train.init=runs/encoder.safetensors --export=runs/video_encoder.safetensors
     python -m experiments.train --config=diffpose17_video:diffusion --workdir=runs/video2 \
-        --config.train.init=runs/video_encoder.safetensors --export=jaxpose/assets/diffpose17_video.safetensors
+        --config.train.init=runs/video_encoder.safetensors --config.data.detections=runs/rendered \
+        --export=jaxpose/assets/diffpose17_video.safetensors
 
 The encoder of video corrects that of single frames, which stays fixed, and starts at a tenth of its first weights, so
-near no correction. Limbs are not exchanged: those of two clips do not move together. What is said of speed
-and of other data in `diffpose17.py` holds here too.
+near no correction. The folder of `data.detections` is made by experiments.rendered: in a share `data.detected` of its
+clips the denoiser sees what BlazePose read there. Limbs are not exchanged: those of two clips do not move together.
+What is said of speed and of other data in `diffpose17.py` holds here too.
 """
 
 from ml_collections import ConfigDict

@@ -38,7 +38,7 @@ from jaxpose.tasks.blocks import Block, even
 
 _SMOOTH, _RATE = 600.0, 30.0  # 1 / m^2 at 30 frames a second: `denoise_motion`'s at 20 mm of noise
 _ONE_CAMERA = ("camera", "fov", "camera_name", "format")
-_MOST_ERROR = 0.05  # of that extent, mean over points: fits of the bundled clips have 0.02 to 0.03 in the median
+_MOST_ERROR = 0.05  # of that extent, mean over points: chosen by fits of the bundled clips, which have 0.02 to 0.03
 _SHARE = 0.01  # of a person's larger extent in the image: about a detector's error (examples/detectors.py, DETECTOR)
 _MEMORY = 8.0  # that a fitted pose takes, of a drawn one: 12 kB a pose, of 8,000 at once (see blocks.py)
 _START = {"body_pose": 63, "global_orient": 3, "transl": 3, "betas": 1}  # of --start: least numbers in a row

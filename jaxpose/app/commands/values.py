@@ -283,7 +283,7 @@ class WorldAxes:
         Literal["smooth", "raw"], text("of a video: smoothed over time (smooth), or raw, frame by frame")
     ] = "smooth"
     floor: Annotated[float | None, metavar("M"), within(0, 100, "metres", above=True)] = None
-    """for world: how high the camera is over the floor (else told by the feet)"""
+    """for world: how high the camera is over the floor (else told by what touches it)"""
     up: Annotated[Axis | None, text("for world: the calibration's axis that points up: z (default), y or -y")] = None
 
 

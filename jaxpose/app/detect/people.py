@@ -22,7 +22,7 @@ import numpy as np
 from jaxpose.app.detect.base import Found, Frame
 
 # Pixels of the longer side of small pictures, and of blocks of these; grey levels of a block that has texture.
-_SMALL, _BLOCK, _TEXTURE = 192, 48, 4.0
+_SMALL, _BLOCK, _TEXTURE = 288, 48, 4.0
 
 
 class Region(NamedTuple):
@@ -63,7 +63,7 @@ def background_shift(before: np.ndarray, after: np.ndarray, people: np.ndarray) 
     people: [P, 4] px, left, top, right, bottom of boxes that are left out. Blocks of small pictures are compared by
     phase correlation (Kuglin and Hines 1975), and the median is taken where most blocks agree within a cell.
     """
-    step = max(1, max(before.shape[:2]) // _SMALL)
+    step = -(-max(before.shape[:2]) // _SMALL)
     first, second = (x[::step, ::step].mean(-1) for x in (before, after))
     shifts, window = [], np.outer(np.hanning(_BLOCK), np.hanning(_BLOCK))
     for top in range(0, first.shape[0] - _BLOCK + 1, _BLOCK // 2):

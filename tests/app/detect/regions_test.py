@@ -1,6 +1,7 @@
 """Crops against OpenCV's rule written as a loop, and the geometry of regions against hand-made answers."""
 
 import numpy as np
+from scipy import ndimage
 
 from jaxpose.app.detect.people import Region, background_shift, crop, tiles, to_image, whole
 
@@ -56,3 +57,11 @@ def test_the_background_tells_how_far_a_camera_moved():
     assert background_shift(first, still, boxes) == 0
     assert np.isnan(background_shift(np.zeros_like(first), np.zeros_like(first), nobody))
     assert np.isnan(background_shift(first, moved, np.array([[0, 0, 384, 240.0]])))
+
+
+def test_a_shift_is_told_beside_a_person_who_fills_an_upright_image():
+    """480 x 1080 pixels, of which only a strip of 200 above the person is background, as in a film by a telephone."""
+    noise = np.random.default_rng(1).normal(0, 300, (1080, 560, 3))
+    scene = ndimage.gaussian_filter(noise, (6, 6, 0)) + 128
+    shift = background_shift(scene[:, :480], scene[:, 30:510], np.array([[0, 200, 480, 1080.0]]))
+    np.testing.assert_allclose(shift, 30 / 1080, atol=0.004)
