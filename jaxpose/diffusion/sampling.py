@@ -45,8 +45,7 @@ def sample(
     predict: StepPredictFn = lambda x, t: predict_fn(x, t, cond)  # noqa: E731
 
     def step(carry, inputs):
-        x, memory = carry
-        i, t, s = inputs
+        (x, memory), (i, t, s) = carry, inputs
         step_key, project_key = jax.random.split(jax.random.fold_in(key, i))
         x, memory = solver.step(step_key, x, memory, t, s, predict)
         x = move(project_key, x, s)
