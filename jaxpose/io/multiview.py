@@ -58,8 +58,8 @@ class MultiView(NamedTuple):
 
     def taken(self, rows: np.ndarray) -> "MultiView":
         """The rows of a mask or index."""
-        fields = {name: getattr(self, name) for name in ("xy", "confidence", "frame", "person", "seconds")}
-        return self._replace(**{name: x if x is None else x[rows] for name, x in fields.items()})
+        fields = {name: getattr(self, name)[rows] for name in ("xy", "confidence", "frame", "person")}
+        return self._replace(**fields, seconds=None if self.seconds is None else self.seconds[rows])
 
 
 def holds_multiview(source: Source) -> bool:

@@ -169,3 +169,11 @@ def test_markers_that_are_written_are_the_joints_that_are_read(tmp_path, suffix)
     poses = read(path)
     np.testing.assert_allclose(poses.joints, XYZ[..., [0, 2, 1]] * [1, -1, 1], atol=1e-5)
     assert (poses.fps, poses.frame.tolist()) == (25.0, [4, 5])
+
+
+def test_rows_of_several_cameras_are_taken_with_their_times():
+    place = np.arange(4)
+    views = MultiView(place, place, None, ("a",), 1, "coco17", place, "y", None, place, 0.5 * place)
+    taken = views.taken(place % 2 == 1)
+    np.testing.assert_array_equal([taken.xy, taken.frame, taken.person, 2 * taken.seconds], [[1, 3]] * 4)
+    assert views._replace(seconds=None).taken(place > 1).seconds is None
