@@ -77,13 +77,13 @@ def _export(teacher: released.Model, spec: released.Spec) -> Callable[[Any], rel
 def _job_of_joints(
     config: ConfigDict, teacher: released.Model, spec: released.Spec, initial: released.Model | None
 ) -> Job:
-    source, export = with_statistics(load_data(config), teacher.statistics), _export(teacher, spec)
+    source, export = load_data(config), _export(teacher, spec)
     views = jnp.asarray(scored_views(teacher.skeleton))
     return Job(
         spec=spec,
         params=teacher.params,
         statistics=teacher.statistics,
-        data=source.data,
+        data=with_statistics(source.data, teacher.statistics),
         example=source.example,
         loss=make_loss(teacher, spec, config.loss, lambda x0: jnp.matmul(views, x0, precision="highest")),
         evaluators=make_evaluators(spec, export, config.data),

@@ -92,6 +92,8 @@ def quantised(points: np.ndarray, step: float, reach: float = REACH) -> tuple[np
         return np.zeros(width), step, np.full(points.shape, _MISSING, np.int16)
     centre = np.median(points[finite], axis=0)
     near = finite & (np.abs(np.where(finite[..., None], points, np.inf) - centre) <= reach).all(-1)
+    if not near.any():  # the median lies between two groups
+        near = finite
     low, high = points[near].min(0), points[near].max(0)
     middle = (low + high) / 2
     step = max(step, float((high - low).max()) / 2 / _LIMIT)

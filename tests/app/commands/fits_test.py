@@ -65,7 +65,14 @@ def test_denoising_fills_gaps_and_comes_nearer(run_prior, posed, tmp_path):
     seen = np.array([0, 1, 2, 4, 5])  # every second frame of a clip at 30/s; number 6 is skipped
     arrays = {"joints3d": noisy[seen], "skeleton": "smpl22", "up": "y", "fps": 30.0, "frame": 2 * seen}
     np.savez(tmp_path / "p.npz", **arrays)
-    run_prior("denoise", tmp_path / "p.npz", "--noise", 0.04, "--out", tmp_path / "o", "--bvh")
+    cli.main(
+        [
+            *"denoise --noise 0.04 --bvh --no-pictures --model prior21".split(),
+            str(tmp_path / "p.npz"),
+            "--out",
+            str(tmp_path / "o"),
+        ]
+    )
     with np.load(tmp_path / "o" / "p.npz") as z:
         np.testing.assert_array_equal(z["frame"], 2 * np.arange(NUM))
         assert z["fps"] == 30

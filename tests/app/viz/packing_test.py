@@ -54,6 +54,12 @@ def test_a_wide_range_makes_steps_larger_and_what_diverged_is_a_gap():
     assert step < 60 / 32767
 
 
+def test_points_of_two_distant_groups_are_kept():
+    points = np.array([[-1e7, 0], [1e7, 0]])  # as far from their median
+    middle, step, whole = quantised(points, 0.25)
+    np.testing.assert_allclose(middle + step * whole, points, atol=step / 2)
+
+
 def test_smooth_motion_is_stored_in_fewer_bytes_as_differences():
     phase = np.random.default_rng(0).uniform(0, 6, (17, 3))
     motion = np.sin(np.arange(300)[:, None, None] / 20 + phase)
