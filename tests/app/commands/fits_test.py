@@ -58,21 +58,15 @@ def test_ik_meets_joints_without_noise_whatever_the_files_axes(run_prior, posed,
 
 
 @pytest.mark.slow
-def test_denoising_fills_gaps_and_comes_nearer(run_prior, posed, tmp_path):
+def test_denoising_fills_gaps_and_comes_nearer(posed, tmp_path):
     joints = np.asarray(posed.joints)[:, :22]
     noisy = joints + np.random.default_rng(0).normal(0, 0.04, joints.shape)
     noisy[2, 20] = np.nan
     seen = np.array([0, 1, 2, 4, 5])  # every second frame of a clip at 30/s; number 6 is skipped
     arrays = {"joints3d": noisy[seen], "skeleton": "smpl22", "up": "y", "fps": 30.0, "frame": 2 * seen}
     np.savez(tmp_path / "p.npz", **arrays)
-    cli.main(
-        [
-            *"denoise --noise 0.04 --bvh --no-pictures --model prior21".split(),
-            str(tmp_path / "p.npz"),
-            "--out",
-            str(tmp_path / "o"),
-        ]
-    )
+    given = ["--model", "prior21", "--noise", "0.04", "--bvh", "--no-pictures"]
+    cli.main(["denoise", str(tmp_path / "p.npz"), *given, "--out", str(tmp_path / "o")])
     with np.load(tmp_path / "o" / "p.npz") as z:
         np.testing.assert_array_equal(z["frame"], 2 * np.arange(NUM))
         assert z["fps"] == 30

@@ -23,7 +23,7 @@ def judges(model_file, prior_file, poses, monkeypatch):
     for name, path, given in (("pose17", model_file, poses), ("prior21", prior_file, turns)):
         model = load(path)
         error = np.asarray(denoising_error(model, jnp.asarray(given)))
-        found[name] = model.replace(typicality=jnp.linspace(0.5 * error.min(), error.max(), 101))
+        found[name] = model.replace(typicality=jnp.linspace(0.5 * error.min(), 0.9 * error.max(), 101))
     monkeypatch.setattr(models, "bundled", found.__getitem__)
     return found
 
