@@ -38,6 +38,7 @@ MOST_CHARACTERS = 600  # of an error message
 MOST_LOOPS = 1000  # of `loop_seconds`, some 15 s
 _STILL, _WORK = 30.0, 0.05  # seconds of the clock in which a case that waits for nothing has so many of the processor
 MOST_BYTES = 1 << 30
+_CASES = 150  # of one worker: programs that it compiled stay in its memory
 
 
 class Waits(BaseException):
@@ -119,14 +120,14 @@ def faults(fuzzer: str, cases: range, seed: int, most: int = 5) -> list[Fault]:
 
 
 def _until_death(fuzzer: str, cases: range, seed: int, folder: Path, found: list[Fault], most: int) -> range:
-    """Cases in one worker, as long as it lives; returns those that are left."""
+    """The first cases in one worker, as long as it lives; returns those that are left."""
     again = f"PYTHONPATH=.:tests python tests/fuzz/harness.py {fuzzer} --seed {seed} --case"
     with ProcessPoolExecutor(1, get_context("spawn"), _begin, (fuzzer,)) as worker:
         try:
             worker.submit(os.getpid).result()
         except BrokenProcessPool as error:
             raise RuntimeError(f"the worker of {fuzzer} did not start") from error
-        for case in cases:
+        for case in cases[:_CASES]:
             try:
                 said = worker.submit(_try_here, seed, case, folder, MOST_LOOPS).result()
             except BrokenProcessPool:
@@ -137,7 +138,7 @@ def _until_death(fuzzer: str, cases: range, seed: int, folder: Path, found: list
                 return range(0)
             if said and said.startswith("it ended the process"):
                 return range(case + 1, cases.stop)
-    return range(0)
+    return cases[_CASES:]
 
 
 def _begin(fuzzer: str) -> None:

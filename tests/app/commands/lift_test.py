@@ -1,6 +1,8 @@
 """What `jaxpose lift` adds to the Python function (its files and errors are in cli_test): samplers, and blocks."""
 
 import json
+import os
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -60,3 +62,12 @@ def test_a_result_is_not_overwritten_by_that_of_another_input_or_command(run, re
     assert (out / "other.npz").exists()
     for name in ("a/b", ".."):
         assert "--name: got" in refused("lift", first, "--out", tmp_path / "p", "--name", name)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are UTF-8 elsewhere")
+def test_an_input_whose_name_is_no_text_needs_another_name(run, refused, tmp_path):
+    latin = tmp_path / os.fsdecode(b"caf\xe9.npz")
+    np.savez(latin, keypoints=np.full((1, 17, 2), 500.0) + 100 * np.arange(17)[:, None], skeleton="h36m17")
+    assert "--name: needed here, since the input's name" in refused("lift", latin, "--out", tmp_path / "o")
+    run("lift", latin, "--name", "cafe", "--out", tmp_path / "o")
+    assert (tmp_path / "o" / "cafe.npz").exists()
