@@ -19,10 +19,10 @@ MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 9, 3, 2
 MOST_LINES_AND_FILES = {
     ".": (1582, 10),
     "app": (288, 3),
-    "app/commands": (5740, 30),
-    "app/detect": (1235, 9),
+    "app/commands": (5741, 30),
+    "app/detect": (1237, 9),
     "app/to_onnx": (559, 3),
-    "app/viz": (1713, 7),
+    "app/viz": (1715, 7),
     "datasets": (983, 6),
     "diffusion": (2074, 14),
     "evaluation": (1436, 10),
@@ -37,7 +37,7 @@ MOST_LINES_AND_FILES = {
     "tasks": (5150, 29),
     "training": (1460, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13870, "tests": 36386}
+MOST_LINES_IN_ALL = {"experiments": 13870, "tests": 36410}
 MAX_BYTES = 9_000_000
 
 

@@ -142,7 +142,9 @@ def _opened(clip: Clip) -> Any:
             container = av.open(*_CAMERAS.get(sys.platform, _CAMERAS["linux"])(camera))
         else:
             options = {"protocol_whitelist": "file"}
-            container = av.open(str(clip.source), options=options, metadata_errors="replace")  # titles in Latin-1
+            # PyAV before 19 refuses titles in Latin-1 without this argument, which 19 has no longer
+            titles = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+            container = av.open(str(clip.source), options=options, **titles)
     except av.error.FFmpegError as error:
         if camera is not None:
             raise ValueError(
