@@ -28,7 +28,7 @@ MOST_LINES_AND_FILES = {
     "evaluation": (1436, 10),
     "examples": (1265, 10),
     "fitting": (1478, 11),
-    "geometry": (2308, 15),
+    "geometry": (2309, 15),
     "io": (5773, 31),
     "networks": (1188, 9),
     "originals": (2751, 24),
@@ -37,7 +37,7 @@ MOST_LINES_AND_FILES = {
     "tasks": (5150, 29),
     "training": (1460, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13870, "tests": 36410}
+MOST_LINES_IN_ALL = {"experiments": 13870, "tests": 36417}
 MAX_BYTES = 9_000_000
 
 

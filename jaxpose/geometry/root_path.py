@@ -225,8 +225,9 @@ def _bent(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The middle and the end [F, 3] of limbs a, b, c whose ends are as near to their goals as the bones reach."""
     upper, lower = np.linalg.norm(b - a, axis=-1, keepdims=True), np.linalg.norm(c - b, axis=-1, keepdims=True)
-    aim = (goal - a) / np.linalg.norm(goal - a, axis=-1, keepdims=True)
-    reach = np.clip(np.linalg.norm(goal - a, axis=-1, keepdims=True), abs(upper - lower) + 1e-6, upper + lower)
+    away = np.maximum(np.linalg.norm(goal - a, axis=-1, keepdims=True), 1e-6)  # joints at one place stay there
+    aim = (goal - a) / away
+    reach = np.clip(away, abs(upper - lower) + 1e-6, np.maximum(upper + lower, 1e-6))
     along = (upper**2 - lower**2 + reach**2) / (2 * reach)
     side = _averaged(b - (a + c) / 2, seconds)
     side = side - (side * aim).sum(-1, keepdims=True) * aim

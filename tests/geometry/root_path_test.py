@@ -5,6 +5,7 @@ import pytest
 
 from jaxpose.geometry import root_path as rp
 from jaxpose.geometry.root_path import contacts, smooth_root
+from jaxpose.geometry.skeleton import H36M_17
 
 UP = np.array([0.0, -1.0, 0.0])
 RATE = 30.0
@@ -110,3 +111,9 @@ def test_a_few_frames_are_legal(num):
     path = smooth_root(root, np.full(num, 0.1), ankles, 0.0 * down, seconds, UP, -1.42)
     np.testing.assert_allclose(path.root, true, atol=0.02)
     assert np.isfinite(contacts(root, ankles, seconds, UP, -1.42)).all()
+
+
+def test_limbs_without_a_length_stay_finite():
+    x = np.zeros((4, 17, 3))
+    moved = rp.grounded(x, np.ones((4, len(rp.CONTACTS))), np.arange(4) / 30, H36M_17)
+    assert np.isfinite(moved).all()
