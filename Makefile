@@ -1,4 +1,4 @@
-# make demo | test | check | nightly | newest | lock | docs | web | web-test | bench | chips | format | clean
+# make demo | test | check | nightly (slow | mutations | chips | newest) | lock | docs | web | web-test | bench | format | clean
 #
 # Needs Python >= 3.11, git and make. A target makes the virtual environment that it runs in: .venv with python3, or
 # .venv-<version> with the interpreter of PYTHON=python3.12. The packages are those of requirements.txt, which `make lock`
@@ -30,7 +30,7 @@ nproc := NPROC=1
 xdist := -n $(WORKERS) --dist worksteal
 endif
 
-.PHONY: demo test check nightly newest lock docs web web-test bench chips format clean
+.PHONY: demo test check nightly slow mutations newest lock docs web web-test bench chips format clean
 
 demo: $(VENV)/installed-video
 	$(BIN)/python -m experiments.demo --out demo_out
@@ -43,11 +43,15 @@ check: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
-nightly: docs $(VENV)/installed-ray
+# a part that fails does not hide the others
+nightly:
+	$(MAKE) --keep-going slow mutations chips newest
+
+slow: docs $(VENV)/installed-ray
 	$(nproc) $(BIN)/python -m pytest -m slow $(xdist) $(PYTEST)
+
+mutations: $(STAMP)
 	NPROC=1 $(BIN)/python tests/mutations.py
-	$(MAKE) chips
-	$(MAKE) newest
 
 # pip warns of packages past pyproject's bounds and installs them: whether they work is the question.
 newest:
