@@ -1,6 +1,6 @@
 """Break the library line by line and see that a named test fails: `python tests/mutations.py`, part of `make nightly`.
 
-    python tests/mutations.py                   all of them, some 40 minutes of one core
+    python tests/mutations.py                   all of them, some 15 minutes of one core
     python tests/mutations.py --only=best_of    those whose name or test contains the text
     python tests/mutations.py --list            names and tests, nothing run
 

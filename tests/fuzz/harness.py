@@ -38,7 +38,7 @@ MOST_CHARACTERS = 600  # of an error message
 MOST_LOOPS = 1000  # of `loop_seconds`, some 15 s
 _STILL, _WORK = 30.0, 0.05  # seconds of the clock in which a case that waits for nothing has so many of the processor
 MOST_BYTES = 1 << 30
-_CASES = 150  # of one worker: programs that it compiled stay in its memory
+_CASES = 150  # of one worker, whose memory is bounded and grows from case to case
 
 
 class Waits(BaseException):

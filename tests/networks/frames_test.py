@@ -81,14 +81,11 @@ def test_a_model_of_single_poses_becomes_one_of_windows_with_the_same_answers():
     single = released.load("pose17")
     model = load_initial("pose17", of_windows("motion"))
     shape, rng = (FRAMES, 17, 3), np.random.default_rng(0)
-    x, value, context = (
-        jnp.asarray(rng.normal(size=s), jnp.float32) for s in (shape, shape, (FRAMES, model.spec.context))
-    )
+    told = (FRAMES, model.spec.context)
+    x, value, context = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in (shape, shape, told))
     cond = Condition(value, jnp.ones(shape), context)
     t = jnp.float32(0.4)
-    alone = jnp.delete(
-        context, jnp.arange(20, 23), axis=1
-    )  # 20 to 22: where the person is, which one frame is not told
+    alone = jnp.delete(context, jnp.arange(20, 23), axis=1)  # without the person's direction and size in the image
     found, expected = model.predict_fn()(x, t, cond), single.predict_fn()(x, t, cond._replace(context=alone))
     np.testing.assert_allclose(found.x0, expected.x0, atol=1e-5)
 

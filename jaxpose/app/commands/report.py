@@ -115,8 +115,8 @@ def _result(output: Output | Score, command: str, default: str, *sources: Path) 
     if Path(name).name != name or name == "..":
         raise ValueError(f"--name: got {name!r}; needed a name of files, without a folder")
     if not name.isprintable() or len(name.encode()) > _LONGEST:
-        said = "--name: got" if output.name else "--name: needed here, since the input's name cannot be the result's:"
-        raise ValueError(f"{said} {name[:50]!r}; a name is printable characters, at most {_LONGEST} bytes of them")
+        got = "--name: got" if output.name else "--name: needed here, since the input's name cannot be the result's:"
+        raise ValueError(f"{got} {name[:50]!r}; a name is printable characters, at most {_LONGEST} bytes of them")
     if taken := [path for path in out.glob(f"{glob.escape(name)}*") if not path.is_file() and path.suffix in _FILES]:
         raise ValueError(f"--out: {taken[0]} is no file, and would be in the way; needed another --out or --name")
     if any(realpath(out / f"{name}{suffix}") == realpath(path) for path in sources for suffix in _WRITTEN):

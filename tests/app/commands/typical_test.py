@@ -23,7 +23,8 @@ def judges(model_file, prior_file, poses, monkeypatch):
     for name, path, given in (("pose17", model_file, poses), ("prior21", prior_file, turns)):
         model = load(path)
         error = np.asarray(denoising_error(model, jnp.asarray(given)))
-        found[name] = model.replace(typicality=jnp.linspace(0.5 * error.min(), 0.9 * error.max(), 101))
+        quantiles = jnp.linspace(0.5 * error.min(), 0.9 * error.max(), 101)  # a verdict tells what a tenth has
+        found[name] = model.replace(typicality=quantiles)
     monkeypatch.setattr(models, "bundled", found.__getitem__)
     return found
 
