@@ -19,25 +19,25 @@ MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 9, 3, 2
 MOST_LINES_AND_FILES = {
     ".": (1582, 10),
     "app": (288, 3),
-    "app/commands": (5741, 30),
+    "app/commands": (5734, 30),
     "app/detect": (1237, 9),
     "app/to_onnx": (559, 3),
-    "app/viz": (1715, 7),
+    "app/viz": (1716, 7),
     "datasets": (983, 6),
     "diffusion": (2074, 14),
     "evaluation": (1436, 10),
     "examples": (1265, 10),
     "fitting": (1478, 11),
-    "geometry": (2309, 15),
+    "geometry": (2317, 15),
     "io": (5773, 31),
     "networks": (1188, 9),
     "originals": (2751, 24),
     "runtime": (233, 4),
     "spaces": (586, 6),
-    "tasks": (5150, 29),
+    "tasks": (5153, 29),
     "training": (1460, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13870, "tests": 36415}
+MOST_LINES_IN_ALL = {"experiments": 13870, "tests": 36426}
 MAX_BYTES = 9_000_000
 
 

@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import flax.struct
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -300,6 +301,14 @@ def make_landmarks(
         faces=jnp.asarray(faces, jnp.int32),
         contour_faces=jnp.asarray(contour_faces, jnp.int32),
     )
+
+
+@jax.jit
+def posed(
+    body: Body, body_pose: Array, global_orient: Array, betas: Array | None = None, transl: Array | None = None
+) -> PosedBody:
+    """Bodies in poses of `full_rotations`, [..., 21, 3] and [..., 3], at transl [..., 3] metres."""
+    return body.shape(betas).pose(full_rotations(body, body_pose, global_orient), transl)
 
 
 def full_rotations(

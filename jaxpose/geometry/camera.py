@@ -29,13 +29,12 @@ _UNDISTORT_STEPS = 20
 
 def distort(xy: Numbers, distortion: Numbers) -> Array:
     """Normalised coordinates [..., J, 2] as the lens bends them; distortion [..., 5]."""
-    k1, k2, p1, p2, k3 = jnp.moveaxis(distortion[..., None, :], -1, 0)
+    k1, k2, p1, p2, k3 = (distortion[..., None, i] for i in range(5))
     x, y = xy[..., 0], xy[..., 1]
     r2 = x**2 + y**2
     radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-    return jnp.stack(
-        [x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x**2), y * radial + p1 * (r2 + 2 * y**2) + 2 * p2 * x * y], -1
-    )
+    bent = [x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x**2), y * radial + p1 * (r2 + 2 * y**2) + 2 * p2 * x * y]
+    return cast(Array, (np if isinstance(bent[0], np.ndarray) else jnp).stack(bent, -1))
 
 
 def undistort(xy_distorted: Numbers, distortion: Numbers) -> Array:

@@ -25,9 +25,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxpose.files import atomic
-from jaxpose.geometry.body import Body, full_rotations, vertex_normals
+from jaxpose.geometry.body import Body, posed, vertex_normals
 from jaxpose.geometry.body_joints import MODEL_JOINTS
-from jaxpose.geometry.rotations import quaternion_from_matrix
 from jaxpose.io.smpl_motion import Motion
 
 COLOURS = ("#7fb2e5", "#e8a33d", "#4fb89b", "#cf8ab4", "#d9cf4a", "#b3865b", "#9d8ce0", "#8f98a3")
@@ -153,9 +152,10 @@ def _joint_nodes(body: Body, joints: np.ndarray, turns: np.ndarray, transl: np.n
 
 def _turns(body: Body, motion: Motion) -> np.ndarray:
     """Quaternions [F, J, 4] xyzw of unit length, with the sign of each nearest to the one before."""
-    rotations = full_rotations(body, jnp.asarray(motion.body_pose), jnp.asarray(motion.global_orient))
-    q = np.roll(np.asarray(quaternion_from_matrix(rotations)), -1, axis=-1)
-    q = q / np.linalg.norm(q, axis=-1, keepdims=True)
+    from scipy.spatial.transform import Rotation
+
+    R = np.asarray(posed(body, motion.body_pose, motion.global_orient).rotations)
+    q = Rotation.from_matrix(R.reshape(-1, 3, 3)).as_quat().reshape(*R.shape[:-2], 4)
     same = np.where((q[1:] * q[:-1]).sum(-1, keepdims=True) < 0, -1.0, 1.0)
     return np.concatenate([q[:1], q[1:] * np.cumprod(same, axis=0)])
 

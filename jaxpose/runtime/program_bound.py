@@ -1,9 +1,9 @@
 """Bound on the memory maps of compiled programs, for processes that compile many shapes.
 
 Linux allows a process some 65,530 memory maps, and XLA's CPU client takes three for each kernel: some 400 to 600 for a
-program of `lift`, 3 for a single operation. A process that exceeds the limit ends with a segmentation fault. A process
-that calls `bound_programs` drops the programs of this package when half of the available maps are in use; a dropped
-program is compiled again at its next call. Programs of the caller's own functions are left alone.
+program of `lift`, 3 for a single operation. A process that exceeds the limit ends with a segmentation fault, and takes
+some 80 kB a map before. A process that calls `bound_programs` drops the programs of this package when a quarter of the
+available maps are in use; a dropped program is compiled again at its next call. Programs of the caller's own functions are left alone.
 """
 
 import gc
@@ -50,7 +50,7 @@ def num_maps() -> int | None:
 
 
 class ProgramBound:
-    """Listener of `jax.monitoring` that drops programs when half of the maps left at its creation are in use.
+    """Listener of `jax.monitoring` that drops programs when a quarter of the maps left at its creation are in use.
 
     most_maps: limit on memory maps; None: the system's limit.
     Maps are counted only after compilations, so calls of known shapes cost nothing. Programs that run at the time are
@@ -63,7 +63,7 @@ class ProgramBound:
 
     def _begin(self) -> None:
         self._maps, self._seconds = num_maps() or 0, 0.0
-        self.most = self._maps + max(0, min(self._limit - self._maps, _USUAL_MOST)) // 2
+        self.most = self._maps + max(0, min(self._limit - self._maps, _USUAL_MOST)) // 4
 
     def listen(self, event: str, duration_secs: float, **_: Any) -> None:
         """Count the maps after a compilation of `duration_secs`, and drop programs where there are too many."""

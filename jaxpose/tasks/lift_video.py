@@ -120,7 +120,7 @@ def lifting(
         if track is not None:
             past = before[:, -track.held :] if track.held else None
             result = lift(key, model, xy, confidence * track.seen[:, None], camera=camera, past=past, **how)
-            before = result.samples[:, : track.count]
+            before = np.asarray(result.samples)[:, : track.count]
             return drawn_between(result, track)
         how["windows"] = None if block.windows is None else tuple(map(jnp.asarray, block.windows))
         if keypoint_mixture is not None:
@@ -239,10 +239,10 @@ def drawn_between(result: Any, track: Track) -> dict[str, Any]:
     low = np.minimum(np.floor(track.time).astype(int), track.count - 1)
     high, part = np.minimum(low + 1, track.count - 1), track.time - low
 
-    def at(name: str, value: Array) -> Array:
-        axis = ROW_AXIS.get(name, 0)
-        share = part.reshape(-1, *[1] * (value.ndim - axis - 1))
-        return (1 - share) * jnp.take(value, low, axis) + share * jnp.take(value, high, axis)
+    def at(name: str, array: Array) -> np.ndarray:
+        axis, value = ROW_AXIS.get(name, 0), np.asarray(array)
+        share = part.reshape(-1, *[1] * (value.ndim - axis - 1)).astype(np.float32)
+        return (1 - share) * np.take(value, low, axis) + share * np.take(value, high, axis)
 
     return {name: at(name, value) for name, value in result._asdict().items() if value is not None}
 

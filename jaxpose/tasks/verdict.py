@@ -17,7 +17,7 @@ from jaxpose.compiled import check_shape, checked
 from jaxpose.geometry.camera import extent_px, project
 from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.sides import mirrored
-from jaxpose.geometry.skeleton import H36M_17, Skeleton, bone_lengths, get_skeleton
+from jaxpose.geometry.skeleton import H36M_17, Skeleton, bones, get_skeleton
 
 # What each doubt says, in the order in which they are listed.
 DOUBTS = {
@@ -117,7 +117,8 @@ def _of_pose(pose: np.ndarray, up: np.ndarray) -> dict[str, np.ndarray]:
     at = dict(zip(H36M_17.joints, np.moveaxis(pose, 1, 0), strict=True))
     body, trunk = at["head"] - (at["left_ankle"] + at["right_ankle"]) / 2, at["thorax"] - at["hip"]
     upright = [(v / np.linalg.norm(v, axis=-1, keepdims=True)) @ (up / np.linalg.norm(up)) for v in (body, trunk)]
-    lengths = np.asarray(bone_lengths(jnp.asarray(pose), H36M_17))
+    parent, child = np.array(bones(H36M_17)).T
+    lengths = np.linalg.norm(pose[:, child] - pose[:, parent], axis=-1)
     with np.errstate(divide="ignore"):
         unlike = abs(np.log(lengths / _USUAL)).max(-1)
     return {"order": ~(np.maximum(*upright) >= _LEAST_UPRIGHT), "bones": ~(unlike <= _MOST_BONE)}
@@ -128,11 +129,13 @@ def _of_keypoints(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Doubts by keypoints [N, 17, 2] px: of mean poses that lie off them, and of joints that no hypothesis meets."""
     assert result.root is not None, "of poses with a place"
-    root = jnp.asarray(result.root)
-    placed = jnp.concatenate([(result.mean + root.mean(0)[:, None])[None], result.samples + root[:, :, None]])
+    mean, samples, root = (np.asarray(x, np.float32) for x in (result.mean, result.samples, result.root))
+    placed = np.concatenate([(mean + root.mean(0)[:, None])[None], samples + root[:, :, None]])
+    placed[..., 2] = np.maximum(placed[..., 2], 0.01)  # what is behind the camera is projected as if nearest to it
+    lens = None if camera.distortion is None else np.asarray(camera.distortion)
     visible = (confidence > 0) & np.isfinite(uv).all(-1)
     uv = np.where(visible[..., None], uv, np.nan)
-    away = np.linalg.norm(np.asarray(project(camera.intrinsics, placed, camera.distortion, nearest=0.01)) - uv, axis=-1)
+    away = np.linalg.norm(np.asarray(project(np.asarray(camera.intrinsics), placed, lens)) - uv, axis=-1)
     with np.errstate(all="ignore"):
         away /= extent_px(uv, visible)[:, None]
         missed = ~(np.nanmedian(away[0], -1) < _MOST_ERROR)

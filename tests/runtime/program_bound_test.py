@@ -82,7 +82,7 @@ def test_programs_of_many_shapes_stay_below_the_bound_and_give_the_same_numbers(
 
     of_the_caller = jax.jit(lambda x: jnp.sin(x) + 1)
     of_the_caller(jnp.ones(3))
-    bound = ProgramBound(most_maps=num_maps() + program)  # half of it, which the next program passes
+    bound = ProgramBound(most_maps=num_maps() + program)  # a quarter of it, which the next program passes
     with listening(bound), counted() as programs:
         lifted(model, 3)
         assert len(drops) == 1
@@ -107,19 +107,19 @@ def test_what_cannot_be_dropped_is_not_dropped_again_and_again(drops):
     assert len(held) == 3
 
 
-def test_the_bound_is_half_of_what_is_left_of_linux_own_limit(monkeypatch, tmp_path):
+def test_the_bound_is_a_quarter_of_what_is_left_of_linux_own_limit(monkeypatch, tmp_path):
     maps, most = tmp_path / "maps", tmp_path / "max_map_count"
     maps.write_bytes(b"7f00-7f01 r-xp\n" * 530)
     most.write_text("65530\n")
     monkeypatch.setattr(program_bound, "_MAPS", maps)
     monkeypatch.setattr(program_bound, "_MOST_MAPS", most)
-    assert ProgramBound().most == 530 + 65_000 // 2
+    assert ProgramBound().most == 530 + 65_000 // 4
     most.write_text("1048576\n")  # of some distributions: programs that take gigabytes are dropped all the same
-    assert ProgramBound().most == 530 + 65_530 // 2
+    assert ProgramBound().most == 530 + 65_530 // 4
     most.write_text("300\n")
     assert ProgramBound().most == 530
     most.unlink()
-    assert ProgramBound().most == 530 + 65_000 // 2
+    assert ProgramBound().most == 530 + 65_000 // 4
 
 
 _NEAR_THE_LIMIT = """

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compilations import counted
 
 from jaxpose.base import Camera, Hypotheses
 from jaxpose.geometry.camera import project
@@ -40,6 +41,16 @@ def test_what_is_right_is_reliable_and_keypoints_on_one_pixel_are_not_met():
     assert set(found.doubts) == set(DOUBTS) - {"typicality"}
     assert found.radius_90 == pytest.approx(0.125)
     assert summary(result(clip()), keypoints=np.full((40, 17, 2), 500.0), camera=CAMERA).doubts["keypoints"].all()
+
+
+def test_another_number_of_hypotheses_compiles_nothing():
+    whole, uv = result(clip()), pixels(clip())
+    lens = CAMERA._replace(distortion=np.zeros(5, np.float32))
+    expected = summary(whole, keypoints=uv, camera=lens).verdict
+    few = whole._replace(samples=whole.samples[:17], root=whole.root[:17])
+    with counted() as programs:
+        assert summary(few, keypoints=uv, camera=lens).verdict == expected
+    assert programs.count == 0
 
 
 def scaled(share):

@@ -22,7 +22,7 @@ from jaxpose.fitting.least_squares import LevenbergMarquardt
 from jaxpose.fitting.priors import dposer_prior, energy_prior, l2_energy
 from jaxpose.fitting.terms import Settings
 from jaxpose.geometry.axes import FRAME_TAGS, turn
-from jaxpose.geometry.body import Body, full_rotations
+from jaxpose.geometry.body import Body, posed
 from jaxpose.geometry.body_joints import body_points
 from jaxpose.geometry.skeleton import SKELETONS, SMPL_22
 from jaxpose.io.poses3d import BodyPoints
@@ -74,8 +74,7 @@ def dposer(model: Model) -> Fitting:
 
 def joints_of(body: Body, body_pose: Any, global_orient: Any, pelvis: Any, betas: Any = None) -> np.ndarray:
     """The 22 joints [..., 22, 3] metres of bodies with the pelvis at pelvis [..., 3]."""
-    rotations = full_rotations(body, jnp.asarray(body_pose), jnp.asarray(global_orient))
-    joints = np.asarray(body.shape(None if betas is None else jnp.asarray(betas)).pose(rotations).joints[..., :22, :])
+    joints = np.asarray(posed(body, body_pose, global_orient, betas).joints)[..., :22, :]
     return joints - joints[..., :1, :] + np.asarray(pelvis)[..., None, :]
 
 
@@ -97,11 +96,8 @@ def as_rows(fitted: Bodies) -> dict[str, Array]:
 
 def point_error(body: Body, rows: dict[str, Any], points: str, xyz: np.ndarray) -> np.ndarray:
     """Distances [R, K] metres of the first hypothesis' points from observed ones [R, K, 3], NaN where there is none."""
-    pose, root, transl, betas = (
-        jnp.asarray(rows[name][0]) for name in ("body_pose", "global_orient", "transl", "betas")
-    )
-    posed = body.shape(betas).pose(full_rotations(body, pose, root), transl)
-    return np.linalg.norm(np.asarray(body_points(posed, points)) - xyz, axis=-1)
+    first = (rows[name][0] for name in ("body_pose", "global_orient", "betas", "transl"))
+    return np.linalg.norm(np.asarray(body_points(posed(body, *first), points)) - xyz, axis=-1)
 
 
 def best_first(rows: Drawn) -> Drawn:

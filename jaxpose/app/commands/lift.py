@@ -253,8 +253,7 @@ def _aggregate(
 
 def completed_keypoints(data: Detections, lifted: Drawn) -> np.ndarray:
     """Keypoints [H, N, J, 2] px: those observed as they are, the others where the camera sees each sample's joint."""
-    placed = jnp.asarray(lifted["samples"] + lifted["root"][:, :, None])
-    projected = np.asarray(project(jnp.asarray(data.intrinsics, jnp.float32), placed))
+    projected = project(np.asarray(data.intrinsics, np.float32), lifted["samples"] + lifted["root"][:, :, None])
     return np.where((data.confidence > 0)[..., None], data.xy, projected)
 
 

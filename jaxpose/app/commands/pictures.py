@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.app.commands.values import Output
 from jaxpose.geometry.axes import covariance_to_camera, to_camera
-from jaxpose.geometry.body import Body, PosedBody, full_rotations
+from jaxpose.geometry.body import Body, PosedBody, posed
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.tracks import PLACED
 
@@ -188,6 +187,5 @@ def _posed(shown: Bodies, bodies: slice, rows: np.ndarray) -> tuple[PosedBody, n
     """Some bodies [H] in some frames [F], posed, and what moves them to their place, [H, F, 3]."""
     pick = (bodies, rows)
     betas = shown.betas if shown.betas is None or np.ndim(shown.betas) == 1 else shown.betas[rows]
-    rotations = full_rotations(shown.body, jnp.asarray(shown.body_pose[pick]), jnp.asarray(shown.global_orient[pick]))
-    posed = shown.body.shape(None if betas is None else jnp.asarray(betas)).pose(rotations)
-    return posed, shown.pelvis[pick] - np.asarray(posed.joints[..., 0, :])
+    bodies_posed = posed(shown.body, shown.body_pose[pick], shown.global_orient[pick], betas)
+    return bodies_posed, shown.pelvis[pick] - np.asarray(bodies_posed.joints)[..., 0, :]

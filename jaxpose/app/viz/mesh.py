@@ -27,7 +27,6 @@ from jaxpose.app.viz.page import Packer, Page, display, frame_of, layer_part, ma
 from jaxpose.app.viz.scenes import check_fps, frame_steps
 from jaxpose.geometry.axes import R_CAM_WORLD
 from jaxpose.geometry.body import PosedBody
-from jaxpose.geometry.rotations import quaternion_from_matrix
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io.meshes import COLOURS, checked_faces, strongest_weights
 
@@ -69,12 +68,14 @@ class Skin(NamedTuple):
 
     def packed(self, packer: Packer) -> dict[str, Any]:
         """The parts of a page for a skin in the axes of a camera."""
+        from scipy.spatial.transform import Rotation
+
         strongest, shares = strongest_weights(self.weights)
         used = np.unique(strongest)
         transforms, joints = _FLIP @ self.transforms[:, used], self.joints_at_rest[used]
         known = np.isfinite(transforms).all((-1, -2), keepdims=True)
         matrices = np.where(known, transforms[..., :3], np.eye(3)).astype(np.float32)
-        turns = np.roll(np.asarray(quaternion_from_matrix(jnp.asarray(matrices))), -1, -1)  # xyzw
+        turns = Rotation.from_matrix(matrices.reshape(-1, 3, 3)).as_quat().reshape(*matrices.shape[:-2], 4)  # xyzw
         turns *= np.where(turns[..., 3:] < 0, -1, 1)
         posed = self.joints()[:, used] @ _FLIP
         time = 0 if len(transforms) > 1 else None
