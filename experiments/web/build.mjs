@@ -20,7 +20,6 @@ const FILES = {
   '@mediapipe/pose': [['pose_landmark_lite.tflite', 'pose_landmark_full.tflite'], '.'],
 };
 mkdirSync(path.join(out, 'litert'), {recursive: true});
-cpSync(path.join(here, 'static'), out, {recursive: true});
 for (const [name, [files, folder]] of Object.entries(FILES)) {
   for (const file of files) cpSync(path.join(modules, name, file), path.join(out, folder, path.basename(file)));
 }
@@ -32,6 +31,22 @@ await build({
   define: {'import.meta.url': 'self.location.href'}, // of onnxruntime-web, which looks for its files there unless told
 });
 
+// the library's page with the demo's controls, and its script in place of the page's own
+const library = path.join(here, '../../jaxpose/app/viz/web'), text = (...parts) => readFileSync(path.join(...parts), 'utf8');
+const page = [
+  [/<meta http-equiv.*\n/, text(here, 'static/head.html')],
+  ['@TITLE@', 'jaxpose in the browser'],
+  ['@STYLE@', text(library, 'style.css') + text(here, 'static/style.css')],
+  ['<div class="tools">', `<div class="tools">\n${text(here, 'static/tools.html')}`],
+  ['<figure id="flat" hidden>', `<figure id="flat" hidden>\n${text(here, 'static/start.html')}`],
+  ['</footer>', `${text(here, 'static/about.html')}</footer>`],
+  [/<script type="application[^]*<\/script>/, '<script src="main.js"></script>'],
+].reduce((html, [place, part]) => {
+  if (html.split(place).length !== 2) throw new Error(`page.html of the library: needed ${place} once`);
+  return html.replace(place, () => part);
+}, text(library, 'page.html'));
+writeFileSync(path.join(out, 'index.html'), page);
+
 const licence = name => {
   const folder = path.join(modules, name), {version, license} = JSON.parse(readFileSync(path.join(folder, 'package.json')));
   const file = readdirSync(folder).find(f => /^licen[cs]e(\.md|\.txt)?$/i.test(f));
@@ -42,7 +57,7 @@ const APACHE = readFileSync(path.join(here, '../../LICENSE'), 'utf8');
 const sources = readFileSync(path.join(here, '../../third_party/README.md'), 'utf8');
 const REACTIDLE = sources.match(/^> MIT License\n(>.*\n)+/m)[0].replace(/^> ?/gm, '').trim(); // the permission notice
 const facts = JSON.parse(readFileSync(path.join(out, 'lift.json')));
-const packages = ['@litertjs/core', '@litertjs/wasm-utils', '@mediapipe/pose', 'onnxruntime-web', 'onnxruntime-common', 'three'].map(licence);
+const packages = ['@litertjs/core', '@litertjs/wasm-utils', '@mediapipe/pose', 'onnxruntime-web', 'onnxruntime-common'].map(licence);
 const parts = [
   `jaxpose ${facts.jaxpose} (the page and its code): Apache-2.0`,
   `lift.onnx (weights of the model ${facts.name}, trained on the CMU, HDM05 and ReActIdle motion capture databases): ${facts.licence}\n`

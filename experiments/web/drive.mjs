@@ -1,9 +1,9 @@
 // node drive.mjs URL OUT [--camera FILE.mjpeg | --video FILE | --deny] [--seconds N] [--lift INPUTS.json] [--size WxH]
-//                [--dark] [--detector full] [--flag CHROMIUM_FLAG]...
+//                [--press KEY]... [--dark] [--detector full] [--flag CHROMIUM_FLAG]...
 //
 // Opens the page in headless Chromium and writes OUT.json, what `window.jaxpose` says, and OUT.png. --camera gives the browser
 // a recorded film as its camera; --video opens a file by the button; --deny gives no permission. --lift has the page lift
-// keypoints and noise that are given, frame by frame.
+// keypoints and noise that are given, frame by frame. Keys are pressed in the end.
 
 import {readFileSync, writeFileSync} from 'node:fs';
 import {parseArgs} from 'node:util';
@@ -15,7 +15,7 @@ const {values: given, positionals: [url, out]} = parseArgs({
   options: {
     camera: {type: 'string'}, video: {type: 'string'}, deny: {type: 'boolean'}, seconds: {type: 'string', default: '10'},
     lift: {type: 'string'}, size: {type: 'string', default: '1440x900'}, dark: {type: 'boolean'},
-    detector: {type: 'string'}, flag: {type: 'string', multiple: true, default: []}, 'no-webgl': {type: 'boolean'},
+    detector: {type: 'string'}, press: {type: 'string', multiple: true, default: []}, flag: {type: 'string', multiple: true, default: []}, 'no-webgl': {type: 'boolean'},
   },
 });
 const [width, height] = given.size.split('x').map(Number);
@@ -68,10 +68,13 @@ try {
     result.posesPerSecond = (1000 * (after.poses - before.poses)) / (after.now - before.now);
     result.pageCpu = ((await page.metrics()).TaskDuration - cpu.TaskDuration) / given.seconds;
   }
+  for (const key of given.press) await page.keyboard.press(key);
   Object.assign(result, await page.evaluate(() => {
-    const {message, failed, times, fps, poses, runsOn, detector, last, noise} = window.jaxpose;
+    const {message, failed, times, fps, poses, runsOn, detector, last, noise, viewer: {show, timeline: {step, playing}}} = window.jaxpose;
+    const joints = show.skeletons[0].joints.map((_, j) => j), end = show.steps - 1;
+    const shown = {step, playing, mean: joints.map(j => show.joint(show.main, 0, end, j)), radius: joints.map(j => show.uncertainty.radius(0, end, j))};
     const plain = x => x && Object.fromEntries(Object.entries(x).map(([k, v]) => [k, ArrayBuffer.isView(v) ? Array.from(v) : v]));
-    return {message, failed, times, fps, poses, runsOn, detector, last: plain(last), noise: noise && Array.from(noise)};
+    return {message, failed, times, fps, poses, runsOn, detector, shown, last: plain(last), noise: noise && Array.from(noise)};
   }));
   result.said = said;
   result.elsewhere = asked.filter(address => !address.startsWith(new URL(url).origin) && !address.startsWith('blob:') && !address.startsWith('data:'));

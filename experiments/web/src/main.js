@@ -1,14 +1,14 @@
 // The page: pictures to the worker, poses to the screen. `window.jaxpose` has the state, for tests and for the curious.
 
-import {colourOf, makeScene} from './scene.js';
+import {Viewer} from '../../../jaxpose/app/viz/web/viewer.js';
+import {clear, emptyPage, push} from './history.js';
 import {close, everyPicture, openCamera, openFile} from './source.js';
 
 const MOST_PIXELS = 1280; // of the longer side of a picture that the detector gets
-const LISTED = ['neck_nose', 'left_shoulder', 'right_shoulder', 'left_elbow', 'right_elbow', 'left_wrist', 'right_wrist', 'left_knee', 'right_knee', 'left_ankle', 'right_ankle'];
 const $ = id => document.getElementById(id);
-const video = $('video'), ink = $('skeleton').getContext('2d');
+const video = $('video');
 const state = (window.jaxpose = {ready: false, last: null, poses: 0, message: '', times: {}, fps: 0, lift});
-let worker, facts, scene, waiting = new Map(), flying = 0, session = 0, sessions = 0, stamps = [], fresh = false, picture = null, starting;
+let worker, facts, viewer, waiting = new Map(), flying = 0, session = 0, sessions = 0, stamps = [], starting;
 
 const slow = {}; // running means of milliseconds
 const settle = (name, value) => (slow[name] = slow[name] === undefined ? value : 0.9 * slow[name] + 0.1 * value);
@@ -28,19 +28,21 @@ function lift(given) {
 }
 
 async function start() {
-  theme(localStorage.getItem('theme') ?? (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'));
   facts = state.facts = await (await fetch('lift.json')).json();
-  $('count').textContent = facts.inputs.noise[1];
-  try {
-    scene = makeScene($('scene'), facts);
-    theme(document.documentElement.dataset.theme);
-    shown();
-  } catch {
-    $('space').querySelector('.hint').textContent = 'This browser has no WebGL 2, so that nothing can be drawn in 3D here. Poses are computed all the same.';
-  }
-  listRadii();
+  viewer = state.viewer = new Viewer(await emptyPage(facts));
+  viewer.show.hidden.clear();
+  viewer.buildLegend();
   await startWorker();
-  requestAnimationFrame(paint);
+  requestAnimationFrame(keepPace);
+}
+
+/** The video stands still while the page does. */
+function keepPace() {
+  requestAnimationFrame(keepPace);
+  const {playing} = viewer.timeline;
+  if (!session || video.paused !== playing) return;
+  if (playing) video.play();
+  else video.pause();
 }
 
 /** (Re)start the worker with the networks that are chosen. */
@@ -68,7 +70,6 @@ function fail(sentence) {
 function received({data}) {
   if (data.ready) {
     Object.assign(state, {ready: true, noise: data.ready.noise, runsOn: data.ready.runsOn, detector: data.ready.detector});
-    $('runs-on').textContent = data.ready.runsOn;
     for (const id of ['camera', 'open']) $(id).disabled = false;
     say('');
     starting();
@@ -85,29 +86,32 @@ function received({data}) {
   }
 }
 
-function posed({pose, times, frame}) {
-  picture?.close();
-  picture = frame;
-  settle('detector', times.detector);
-  settle('read', times.read);
-  if (!pose) {
-    state.last = null;
-    sketch();
-    return say('Nobody is found in the picture. The whole body should be seen.');
-  }
-  settle('sampler', times.sampler);
-  say('');
+function posed({pose, times, frame, seconds, width, height}) {
+  const {content, panel, timeline} = viewer;
+  for (const name of ['detector', 'read', ...(pose ? ['sampler'] : [])]) settle(name, times[name]);
+  if (!timeline.playing) return frame.close();
   state.last = pose;
+  content.flat.high = [width, height];
+  panel.pictures.shift()?.close();
+  panel.pictures[content.steps.labels.length - 1] = frame;
+  push(content, pose, `${seconds.toFixed(2)} s`);
+  timeline.arrived();
+  if (!pose) return say('Nobody is found in the picture. The whole body should be seen.');
+  say('');
   state.poses++;
   const now = performance.now();
   stamps = [...stamps.filter(t => now - t < 2000), now];
   state.fps = stamps.length > 1 ? (1000 * (stamps.length - 1)) / (now - stamps[0]) : 0;
-  fresh = true;
+  if (viewer.milliseconds !== undefined) settle('drawing', viewer.milliseconds);
+  state.times = {...slow};
+  const words = {detector: 'detector', read: 'reading the picture', sampler: 'sampler', drawing: 'drawing'};
+  const parts = Object.entries(words).filter(([name]) => slow[name] !== undefined).map(([name, word]) => `${word} ${slow[name].toFixed(1)} ms`);
+  $('times').textContent = [`${state.fps.toFixed(1)} poses a second`, ...parts, state.runsOn].join(' · ');
 }
 
 /** A new picture: to the worker, unless two are on their way. */
 async function take(seconds) {
-  if (!session || !state.ready || flying > 1 || !video.videoWidth) return;
+  if (!session || !state.ready || flying > 1 || !video.videoWidth || !viewer.timeline.playing) return;
   flying++;
   const mine = session, scale = Math.min(1, MOST_PIXELS / Math.max(video.videoWidth, video.videoHeight));
   const size = scale < 1 && {resizeWidth: Math.round(scale * video.videoWidth), resizeHeight: Math.round(scale * video.videoHeight)};
@@ -124,84 +128,13 @@ async function take(seconds) {
 
 const fov = () => ($('fov').value * Math.PI) / 180;
 
-function paint() {
-  requestAnimationFrame(paint);
-  const pose = state.last;
-  if (fresh && pose) {
-    fresh = false;
-    sketch();
-    radii(pose);
-    scene?.draw(pose);
-    shown();
-    numbers();
-  }
-  const drawing = scene?.render();
-  if (drawing !== undefined) settle('drawing', drawing);
-}
-
-/** The picture of the last answer, and the landmarks over it. */
-function sketch() {
-  const {canvas} = ink, {width, height} = picture;
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, {width, height});
-  ink.globalAlpha = 1;
-  ink.drawImage(picture, 0, 0);
-  if (!state.last) return;
-  const {keypoints, confidence} = state.last;
-  ink.lineWidth = Math.max(width, height) / 240;
-  const at = k => [keypoints[2 * k], keypoints[2 * k + 1]];
-  const tint = k => (facts.input_left.includes(k) ? '#4aa3ff' : facts.input_right.includes(k) ? '#ff9550' : '#e8ecf2');
-  facts.input_lines.forEach(([a, b]) => {
-    ink.globalAlpha = Math.min(confidence[a], confidence[b]);
-    ink.strokeStyle = tint(b);
-    ink.beginPath();
-    ink.moveTo(...at(a));
-    ink.lineTo(...at(b));
-    ink.stroke();
-  });
-  for (let k = 0; k < confidence.length; k++) {
-    ink.globalAlpha = confidence[k];
-    ink.fillStyle = tint(k);
-    ink.beginPath();
-    ink.arc(...at(k), ink.lineWidth, 0, 7);
-    ink.fill();
-  }
-}
-
-function listRadii() {
-  const rows = LISTED.filter(name => facts.joints.includes(name));
-  $('radii').innerHTML = rows.map(n => `<dt>${n.replace('neck_nose', 'face').replace('_', ' ')}</dt><i data-joint="${facts.joints.indexOf(n)}"></i><dd>–</dd>`).join('');
-}
-
-function radii({radius_90}) {
-  for (const bar of $('radii').querySelectorAll('i')) {
-    const r = radius_90[bar.dataset.joint];
-    bar.style.width = `${Math.min(100, 500 * r)}%`;
-    bar.style.background = `#${colourOf(r).getHexString()}`;
-    bar.nextElementSibling.textContent = (100 * r).toFixed(1);
-  }
-}
-
-function numbers() {
-  state.times = {...slow};
-  $('fps').textContent = state.fps.toFixed(1);
-  for (const name of ['detector', 'sampler', 'drawing']) $(`t-${name}`).textContent = slow[name] === undefined ? '–' : `${slow[name].toFixed(1)} ms`;
-}
-
-function shown() {
-  scene?.show({radius: $('show-radius').checked, hypotheses: $('show-hypotheses').checked, mean: $('show-mean').checked});
-}
-
-function theme(name) {
-  document.documentElement.dataset.theme = name;
-  scene?.restyle(getComputedStyle(document.documentElement).getPropertyValue('--grid').trim());
-}
-
 async function begin(open) {
   try {
     say('Opening …');
     await open();
     session = ++sessions;
     stamps = [];
+    viewer.timeline.toggle(true);
     $('start').hidden = true;
     $('stop').hidden = false;
     say('');
@@ -215,7 +148,9 @@ function stop() {
   session = 0;
   close(video);
   state.last = null;
-  ink.clearRect(0, 0, ink.canvas.width, ink.canvas.height);
+  for (const picture of viewer.panel.pictures.splice(0)) picture?.close();
+  clear(viewer.content);
+  viewer.timeline.arrived();
   $('start').hidden = false;
   $('stop').hidden = true;
   say('');
@@ -227,12 +162,5 @@ $('file').onchange = ({target}) => target.files[0] && begin(() => openFile(video
 $('stop').onclick = stop;
 $('fov').oninput = () => ($('degrees').textContent = `${$('fov').value}°`);
 $('detector').onchange = () => startWorker().catch(error => fail(error.message));
-$('scene').ondblclick = () => scene?.reset();
-$('theme').onclick = () => {
-  const next = document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark';
-  localStorage.setItem('theme', next);
-  theme(next);
-};
-for (const id of ['show-radius', 'show-hypotheses', 'show-mean']) $(id).onchange = shown;
 everyPicture(video, take);
 start().catch(error => fail(`The page cannot start: ${error.message}`));

@@ -1,13 +1,14 @@
 // Detector and sampler, beside the page's thread: frames in, poses out.
 //
 // in:  {start: {folder, detector, facts}}, {frame: ImageBitmap, seconds, fov}, {lift: {...}, id}
-// out: {ready: {...}}, {pose: {...} | null, times, frame} (the picture that it is of), {lifted: {...}, id}, {failed: sentence}
+// out: {ready: {...}}, {pose: {...} | null, times, frame, seconds, width, height} (frame: the picture that it is of, small), {lifted: {...}, id}, {failed: sentence}
 
 import {loadAndCompile, loadLiteRt, supportsFeature, Tensor} from '@litertjs/core';
 
 import {blazepose} from './blazepose.js';
 import {loadLifter} from './lifter.js';
 
+const SHOWN = 640; // pixels of the longer side of pictures that the page keeps
 const MOST_AWAY = 0.01; // of an output's largest value: how far WebGPU may be from WebAssembly
 let detect, lifter, canvas, context;
 
@@ -85,12 +86,16 @@ async function pose({frame, seconds, fov}) {
   const image = context.getImageData(0, 0, width, height), read = performance.now();
   const person = await detect(image, seconds), found = performance.now();
   const times = {read: read - began, detector: found - read, sampler: 0};
-  if (!person) return postMessage({pose: null, times, frame}, [frame]);
+  const shrink = Math.min(1, SHOWN / Math.max(width, height));
+  const small = await createImageBitmap(frame, {resizeWidth: Math.round(shrink * width), resizeHeight: Math.round(shrink * height)});
+  frame.close();
+  const answer = {times, frame: small, seconds, width, height};
+  if (!person) return postMessage({pose: null, ...answer}, [small]);
   const focal = (0.5 * Math.max(width, height)) / Math.tan(0.5 * fov);
   const given = {...person, intrinsics: Float32Array.of(focal, focal, width / 2, height / 2)};
-  const lifted = await lifter.lift(given);
-  times.sampler = performance.now() - found;
-  postMessage({pose: {...given, ...lifted, seconds, width, height}, times, frame}, [frame]);
+  const begun = performance.now(), lifted = await lifter.lift(given);
+  times.sampler = performance.now() - begun;
+  postMessage({pose: {...given, ...lifted, seconds, width, height}, ...answer}, [small]);
 }
 
 onmessage = async ({data}) => {

@@ -1,10 +1,8 @@
 """A page: one HTML file that shows poses or bodies in 3D over time, in any browser with WebGL 2, without a network.
 
-Inside are the description of what is shown (JSON), its arrays, and the viewer (web/): a renderer and
-controls in plain JavaScript. `page.html#3` opens step 3. Positions in the page are in display axes, x right, y up, z to
-the viewer; the viewer shows them in the axes of the data.
-
-The 2D part of a page: keypoints on their film, and the hypotheses as the camera sees them.
+Inside are the description of what is shown (JSON), its arrays, and the viewer: the modules of web/, which the demo for
+browsers bundles too. `page.html#3` opens step 3. Positions in the page are in display axes, x right, y up, z to the
+viewer; the viewer shows them in the axes of the data. Beside the scene is the 2D input, on its film where there is one.
 
 Arrays are one compressed block of text, and positions 16-bit integers: x is stored as the integer q nearest to
 (x - middle) / step, and read back as middle + step q, off by at most step / 2 along each axis. The step is the given
@@ -109,7 +107,8 @@ _AXES = {
     "y": ("world axes: y up", ("x", "y", "z")),
     "z": ("world axes: z up", ("x", "y", "z")),
 }
-_SCRIPTS = ("data.js", "vectors.js", "shaders.js", "renderer.js", "drawing.js", "panel.js", "timeline.js", "viewer.js")
+_SCRIPTS = ("data", "vectors", "shaders", "renderer", "drawing", "panel", "timeline", "viewer", "start")  # in order
+_MODULE_WORDS = re.compile("^(import .*\n|export )", re.MULTILINE)  # which one script of all modules does not need
 _COLOURS = {sc.LIMBS: "sides", sc.PALE_LIMBS: "pale", (sc.TRUTH,) * 3: "truth", (sc.GIVEN,) * 3: "given"}
 _BONE, _DOT = 0.0032, 0.0045  # metres of radius for a layer's width and dot
 
@@ -154,9 +153,9 @@ class Page(NamedTuple):
 def _template() -> str:
     """The page with its style and scripts; title, content and arrays are still to be put in."""
     folder = files("jaxpose.app.viz") / "web"
-    text = {name: (folder / name).read_text(encoding="utf-8") for name in ("page.html", "style.css", *_SCRIPTS)}
-    scripts = "\n".join(text[name] for name in _SCRIPTS)
-    return text["page.html"].replace("@STYLE@", text["style.css"]).replace("@SCRIPT@", scripts)
+    page, style = ((folder / name).read_text(encoding="utf-8") for name in ("page.html", "style.css"))
+    script = "\n".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
+    return page.replace("@STYLE@", style).replace("@SCRIPT@", _MODULE_WORDS.sub("", script))
 
 
 def make_page(packer: Packer, title: str, note: str, caption: list[str], steps: Steps, up: str, **parts: Any) -> Page:

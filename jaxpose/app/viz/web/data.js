@@ -1,10 +1,27 @@
-// What the page holds: its description, and its arrays as page.py wrote them.
+// The arrays of a page as page.py wrote them.
 
-const content = JSON.parse(document.getElementById("content").textContent);
 const MISSING = -32768;
 
-async function unpack() {
-  const text = atob(document.getElementById("arrays").textContent);
+// What a page shows: its description with the arrays that it names, read from `packed`, all arrays as one text.
+export async function read(content, packed) {
+  const bytes = await unpack(packed), { flat } = content;
+  return {
+    ...content,
+    layers: (content.layers || []).map((layer) => readLayer(bytes, layer)),
+    flat: flat && {
+      ...flat,
+      layers: flat.layers.map((layer) => readLayer(bytes, layer)),
+      film: flat.film?.map((file) => file && new Blob([bytes.subarray(file.at, file.at + file.shape[0])], { type: "image/jpeg" })),
+    },
+    surfaces: (content.surfaces || []).map((surface) => readSurface(bytes, surface)),
+    skeletons: (content.skeletons || []).map(readSkeleton),
+    uncertainty: readUncertainty(bytes, content.uncertainty),
+    marks: readMarks(bytes, content.marks),
+  };
+}
+
+async function unpack(packed) {
+  const text = atob(packed);
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
@@ -43,18 +60,24 @@ function positions(bytes, array) {
   return { values, shape: array.shape };
 }
 
+// lines: pairs of joints, those of the tree where none are given.
+function readSkeleton(given) {
+  const tree = given.parents.map((parent, joint) => [parent, joint]).filter(([parent]) => parent >= 0);
+  return { ...given, lines: given.lines || tree };
+}
+
 // A layer with its arrays; `at(l, f)` is where pose l of step f begins, in joints.
 function readLayer(bytes, layer) {
   const poses = positions(bytes, layer.poses);
   const [count, steps, joints] = poses.shape;
-  const read = { ...layer, poses: poses.values, count, steps, joints, width2: layer.width };
+  const read = { ...layer, poses: poses.values, count, steps, joints };
   read.at = (l, f) => (l * steps + (steps > 1 ? f : 0)) * joints;
   if (layer.bones) {
     const [lead, rows] = layer.bones.shape, bones = integers(bytes, layer.bones);
     read.hasBone = (l, f, j) => bones[((lead > 1 ? l : 0) * rows + (rows > 1 ? f : 0)) * joints + j];
   }
   if (layer.strength) {
-    const [lead, rows] = layer.strength.shape, strength = integers(bytes, layer.strength);
+    const [lead, rows] = layer.strength.shape, strength = (read.strength = integers(bytes, layer.strength));
     read.strengthOf = (l, f, j) => strength[((lead > 1 ? l : 0) * rows + (rows > 1 ? f : 0)) * joints + j] / 255;
   }
   return read;
@@ -67,7 +90,7 @@ function readUncertainty(bytes, given) {
   const radius = integers(bytes, given.radius_mm), inner = integers(bytes, given.inner);
   const at = (p, f, j) => (p * steps + f) * joints + j;
   return {
-    people, steps, joints, mean: mean.values, shape: positions(bytes, given.shape).values, inner, at,
+    people, steps, joints, mean: mean.values, shape: positions(bytes, given.shape).values, inner, mm: radius, at,
     radius: (p, f, j) => (radius[at(p, f, j)] === 65535 ? NaN : radius[at(p, f, j)]),
   };
 }
@@ -104,8 +127,4 @@ function readSurface(bytes, surface) {
   // a person who is not in a step has no joints there
   read.absent = (step) => Boolean(read.posed) && Number.isNaN(read.posed[(read.steps > 1 ? step : 0) * read.numJoints * 3]);
   return read;
-}
-
-function fileUrl(bytes, file, kind) {
-  return new Blob([bytes.subarray(file.at, file.at + file.shape[0])], { type: kind });
 }

@@ -1,6 +1,8 @@
 // From what the page holds to what the renderer draws, for one step; colours, and which joint lies under a pointer.
 
-const THEMES = {
+import { dot, looking, mix, projected } from "./vectors.js";
+
+export const THEMES = {
   light: {
     sides: ["#0072b2", "#d55e00", "#7d8694"], pale: ["#8fc1de", "#eab48c", "#c3c9d2"], truth: "#1a1f27", given: "#009e73",
     stage: "#f4f6f9", grid: [0.42, 0.48, 0.56, 0.5], shadow: 0.13,
@@ -10,35 +12,34 @@ const THEMES = {
     stage: "#161b23", grid: [0.62, 0.7, 0.8, 0.36], shadow: 0.34,
   },
 };
-const PEOPLE = ["#0f84cf", "#e0711a", "#12a87f", "#c769a0", "#c9a20c", "#8d6fd1", "#4fb3c9", "#a5694f"];
+export const PEOPLE = ["#0f84cf", "#e0711a", "#12a87f", "#c769a0", "#c9a20c", "#8d6fd1", "#4fb3c9", "#a5694f"];
 // Of a 90 % radius, evenly spaced on a logarithmic scale.
-const RAMP = ["#2c7bb6", "#59b0c4", "#e3c94f", "#f08a3c", "#c8213a"], RAMP_MM = [15, 400];
+export const RAMP = ["#2c7bb6", "#59b0c4", "#e3c94f", "#f08a3c", "#c8213a"], RAMP_MM = [15, 400];
 
-const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255);
-const css = (c) => `rgb(${c.map((v) => Math.round(v * 255)).join(" ")})`;
+export const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255);
+export const css = (c) => `rgb(${c.map((v) => Math.round(v * 255)).join(" ")})`;
 
-function ramp(mm) {
+export function ramp(mm) {
   if (!(mm >= 0)) return [0.5, 0.5, 0.5];
   const share = Math.log(mm / RAMP_MM[0]) / Math.log(RAMP_MM[1] / RAMP_MM[0]);
   const at = Math.max(0, Math.min(0.9999, share)) * (RAMP.length - 1), low = Math.floor(at);
   return mix(rgb(RAMP[low]), rgb(RAMP[low + 1]), at - low);
 }
 
-class Show {
-  constructor(bytes) {
+export class Show {
+  // content: as `read` of data.js returns it.
+  constructor(content) {
+    this.content = content;
     this.people = content.people.length;
     this.steps = content.steps.labels.length;
-    this.layers = (content.layers || []).map((layer) => readLayer(bytes, layer));
-    this.flat = content.flat ? content.flat.layers.map((layer) => readLayer(bytes, layer)) : [];
-    this.surfaces = (content.surfaces || []).map((surface) => readSurface(bytes, surface));
-    this.uncertainty = readUncertainty(bytes, content.uncertainty);
-    this.marks = readMarks(bytes, content.marks);
-    this.skeletons = content.skeletons || [];
+    for (const part of ["layers", "surfaces", "uncertainty", "marks", "skeletons"]) this[part] = content[part];
+    this.flat = content.flat?.layers || [];
     // the layer whose joints are told, and whose bones have capsules
     this.main = this.layers.find((layer) => layer.group === "mean") || this.layers.at(-1);
     this.colour = this.people > 1 && !content.view ? "person" : "sides";
     this.hidden = new Set(this.uncertainty ? ["capsules"] : []);
     this.theme = THEMES.light;
+    this.version = 0; // of the arrays
   }
 
   skeleton(layer) {
@@ -64,12 +65,11 @@ class Show {
 
   // Bones of a layer in a step: (pose, person, parent, joint).
   eachBone(layer, step, visit) {
-    const { parents } = this.skeleton(layer);
     for (let l = 0; l < layer.count; l++)
-      for (let j = 0; j < parents.length; j++) {
-        if (parents[j] < 0 || (layer.hasBone && !layer.hasBone(l, step, j))) continue;
-        const a = this.joint(layer, l, step, parents[j]), b = this.joint(layer, l, step, j);
-        if (a[0] === a[0] && b[0] === b[0]) visit(l, l % this.people, parents[j], j, a, b);
+      for (const [i, j] of this.skeleton(layer).lines) {
+        if (layer.hasBone && !layer.hasBone(l, step, j)) continue;
+        const a = this.joint(layer, l, step, i), b = this.joint(layer, l, step, j);
+        if (a[0] === a[0] && b[0] === b[0]) visit(l, l % this.people, i, j, a, b);
       }
   }
 
@@ -164,10 +164,10 @@ class Show {
   tell({ layer, pose, person, joint }, step) {
     const p = this.joint(layer, pose, step, joint);
     const name = this.skeleton(layer).joints[joint].replaceAll("_", " ");
-    const who = this.people > 1 ? ` · ${content.people[person]}` : "";
+    const { axes, people } = this.content, who = this.people > 1 ? ` · ${people[person]}` : "";
     if (p[0] !== p[0]) return `${name}${who}\nnot in this step`;
-    const own = content.axes.turn.map((row) => dot(row, p));
-    const lines = [`${name}${who}`, own.map((v, i) => `${content.axes.names[i]} ${v.toFixed(3)}`).join("  ").replaceAll("-", "−") + " m"];
+    const own = axes.turn.map((row) => dot(row, p));
+    const lines = [`${name}${who}`, own.map((v, i) => `${axes.names[i]} ${v.toFixed(3)}`).join("  ").replaceAll("-", "−") + " m"];
     if (layer !== this.main) lines.push(layer.name);
     else if (this.uncertainty) {
       const mm = this.uncertainty.radius(person, step, joint);
@@ -180,10 +180,10 @@ class Show {
 }
 
 // The axes of the data as the viewer sees them, in the lower left corner.
-function drawAxes(context, size, camera) {
+export function drawAxes(context, size, camera, given) {
   const view = looking(camera.eye(), camera.target, [0, 1, 0]), origin = [48, size[1] - 66], long = 26;
-  const axes = content.axes.names.map((name, i) => {
-    const p = content.axes.turn[i]; // the data's axis i in display axes
+  const axes = given.names.map((name, i) => {
+    const p = given.turn[i]; // the data's axis i in display axes
     const seen = [0, 1, 2].map((row) => view[row] * p[0] + view[4 + row] * p[1] + view[8 + row] * p[2]);
     return { name, seen, colour: ["#e0524b", "#46a84e", "#5b8cf0"][i] };
   });
@@ -205,5 +205,5 @@ function drawAxes(context, size, camera) {
   context.textAlign = "left";
   context.font = "11px system-ui, sans-serif";
   context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--soft");
-  context.fillText(content.axes.said, 12, size[1] - 10);
+  context.fillText(given.said, 12, size[1] - 10);
 }

@@ -1,12 +1,15 @@
 // Draws a frame: floor, shadows, solid capsules and meshes, lines, and what is seen through.
 
+import { CAPSULE, FLOOR, FLOOR_PIXEL, LINE, LINE_PIXEL, MESH, SHADED } from "./shaders.js";
+import { dot } from "./vectors.js";
+
 const CAPSULE_FLOATS = 26, LINE_FLOATS = 14;
 
-class Renderer {
+export class Renderer {
   constructor(canvas) {
     this.canvas = canvas;
     const gl = (this.gl = canvas.getContext("webgl2", { antialias: true, stencil: true, preserveDrawingBuffer: true }));
-    if (!gl) throw new Error("This page needs WebGL 2, which this browser does not offer.");
+    if (!gl) throw new Error("This browser has no WebGL 2, so that nothing can be drawn in 3D here.");
     this.capsule = this.program(CAPSULE, SHADED);
     this.line = this.program(LINE, LINE_PIXEL);
     this.mesh = this.program(MESH, SHADED);

@@ -11,7 +11,7 @@ vec4 placed(vec3 p) {
   return view * vec4(p, 1.0);
 }`;
 
-const SHADED = `#version 300 es
+export const SHADED = `#version 300 es
 precision highp float;
 uniform vec3 eye;
 uniform float shadow;
@@ -35,7 +35,7 @@ void main() {
 }`;
 
 // A capsule whose ends are ellipsoids p + L u: a corner is a direction u on the unit sphere and an end, 0 or 1.
-const CAPSULE = `${COMMON}
+export const CAPSULE = `${COMMON}
 layout(location = 0) in vec4 corner;
 layout(location = 1) in vec3 a;
 layout(location = 2) in vec3 b;
@@ -62,7 +62,7 @@ void main() {
 }`;
 
 // A line of constant width in pixels; a corner is a side, -1 or 1, and an end.
-const LINE = `${COMMON}
+export const LINE = `${COMMON}
 layout(location = 0) in vec2 corner;
 layout(location = 1) in vec3 a;
 layout(location = 2) in vec3 b;
@@ -81,7 +81,7 @@ void main() {
   colour = mix(colourA, colourB, corner.y);
   gl_Position = here;
 }`;
-const LINE_PIXEL = `#version 300 es
+export const LINE_PIXEL = `#version 300 es
 precision highp float;
 uniform float width;
 uniform float shadow;
@@ -94,7 +94,7 @@ void main() {
 }`;
 
 // A mesh: as it is, or a skin whose joints' matrices (three rows of four) are texels.
-const MESH = `${COMMON}
+export const MESH = `${COMMON}
 layout(location = 0) in vec3 vertex;
 layout(location = 1) in vec3 direction;
 layout(location = 2) in uvec4 strongest;
@@ -121,7 +121,7 @@ void main() {
   gl_Position = placed(place);
 }`;
 
-const FLOOR = `${COMMON}
+export const FLOOR = `${COMMON}
 layout(location = 0) in vec2 corner;
 uniform vec3 centre;
 uniform float reach;
@@ -130,7 +130,7 @@ void main() {
   place = vec3(centre.x + corner.x * reach, floorHeight, centre.z + corner.y * reach);
   gl_Position = view * vec4(place, 1.0);
 }`;
-const FLOOR_PIXEL = `#version 300 es
+export const FLOOR_PIXEL = `#version 300 es
 precision highp float;
 uniform vec3 centre;
 uniform float reach;

@@ -1,13 +1,16 @@
 // Steps over time: play, scrub, and for each joint its 90 % radius over time as a strip of colours.
 
+import { css, RAMP, RAMP_MM, ramp, rgb } from "./drawing.js";
+
 const GUTTER = 96, MARKS = 8;
 
-class Timeline {
+export class Timeline {
   constructor(show, changed) {
     this.show = show;
     this.changed = changed;
-    this.step = content.steps.start;
+    this.step = show.content.steps.start;
     this.person = 0;
+    this.live = Boolean(show.content.live); // steps arrive at the end, which is shown while playing
     this.playing = false;
     this.find = (id) => document.getElementById(id);
     const wanted = /^#(\d+)$/.exec(location.hash);
@@ -19,6 +22,10 @@ class Timeline {
     this.find("play").addEventListener("click", () => this.toggle());
     this.find("back").addEventListener("click", () => this.go(this.step - 1));
     this.find("forth").addEventListener("click", () => this.go(this.step + 1));
+    if (this.live) {
+      this.find("speed").parentElement.hidden = true;
+      this.toggle(true);
+    }
     addEventListener("hashchange", () => this.go(Number(location.hash.slice(1)) || 0));
     this.prepareStrip();
   }
@@ -38,7 +45,7 @@ class Timeline {
     const choice = this.find("person");
     if (people > 1) {
       this.find("person-choice").hidden = false;
-      content.people.forEach((name, index) => choice.add(new Option(name, index)));
+      this.show.content.people.forEach((name, index) => choice.add(new Option(name, index)));
       choice.addEventListener("change", () => {
         this.person = Number(choice.value);
         this.changed();
@@ -69,21 +76,30 @@ class Timeline {
     const next = wrap && step > last ? 0 : Math.max(0, Math.min(last, step));
     if (next === this.step) return;
     this.step = next;
+    if (this.live && next < last) this.toggle(false);
+    this.changed();
+  }
+
+  // After a step has arrived and the first has gone.
+  arrived() {
+    if (!this.playing) this.step = Math.max(0, this.step - 1);
+    this.show.version++;
     this.changed();
   }
 
   toggle(playing = !this.playing) {
     if (this.show.steps < 2) return;
     this.playing = playing;
-    if (playing && this.step === this.show.steps - 1) this.go(0);
+    const last = this.show.steps - 1;
+    if (playing && (this.live || this.step === last)) this.go(this.live ? last : 0);
     const button = this.find("play");
     button.textContent = playing ? "❚❚" : "▶";
     button.setAttribute("aria-label", playing ? "Pause" : "Play");
-    if (!playing) return;
+    if (!playing || this.live) return;
     let due = performance.now();
     const tick = (now) => {
       if (!this.playing) return;
-      const pause = (1000 * content.steps.seconds) / Number(this.find("speed").value);
+      const pause = (1000 * this.show.content.steps.seconds) / Number(this.find("speed").value);
       const passed = Math.floor((now - due) / pause);
       if (passed > 0) {
         due += passed * pause;
@@ -96,9 +112,10 @@ class Timeline {
 
   draw(selected) {
     if (this.show.steps < 2) return;
+    const label = this.show.content.steps.labels[this.step];
     this.find("step").value = this.step;
-    this.find("step").setAttribute("aria-valuetext", content.steps.labels[this.step]);
-    this.find("now").textContent = `${content.steps.labels[this.step]} · ${this.step + 1} of ${this.show.steps}`;
+    this.find("step").setAttribute("aria-valuetext", label);
+    this.find("now").textContent = `${label} · ${this.step + 1} of ${this.show.steps}`;
     const strip = this.find("strip");
     this.find("time").classList.toggle("named", !strip.hidden);
     if (!strip.hidden) this.drawStrip(strip, selected);
@@ -109,7 +126,7 @@ class Timeline {
     const ratio = Math.min(2, devicePixelRatio || 1), names = this.rows(), gutter = this.gutter();
     const row = Math.max(4, Math.min(gutter ? 9 : 5, Math.floor((innerHeight * 0.24) / names.length)));
     const height = row * names.length + MARKS, width = strip.clientWidth;
-    const key = [width, height, ratio, this.person, document.documentElement.dataset.theme].join();
+    const key = [width, height, ratio, this.person, this.show.version, document.documentElement.dataset.theme].join();
     if (this.key !== key) {
       this.key = key;
       this.cells = this.drawCells(width, height, ratio, row, gutter);
@@ -159,7 +176,7 @@ class Timeline {
   }
 }
 
-function rampKey(text) {
+export function rampKey(text) {
   const key = element("span", "ramp"), bar = element("i");
   bar.style.background = `linear-gradient(90deg, ${RAMP.join(", ")})`;
   key.append(`${text} ${RAMP_MM[0]} mm`, bar, `${RAMP_MM[1]} mm`);
@@ -173,7 +190,7 @@ function mark(text, colour) {
   return key;
 }
 
-function element(kind, name = "") {
+export function element(kind, name = "") {
   const made = document.createElement(kind);
   if (name) made.className = name;
   return made;

@@ -1,13 +1,13 @@
 // Vectors as [x, y, z], matrices of 4 x 4 as 16 numbers, column after column.
 
-const add = (a, b) => [a[0] + b[0], a[1] + b[1], a[2] + b[2]];
-const minus = (a, b) => [a[0] - b[0], a[1] - b[1], a[2] - b[2]];
-const times = (a, s) => [a[0] * s, a[1] * s, a[2] * s];
-const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-const cross = (a, b) => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
-const length = (a) => Math.hypot(a[0], a[1], a[2]);
-const unit = (a) => times(a, 1 / (length(a) || 1));
-const mix = (a, b, t) => a.map((x, i) => x + t * (b[i] - x));
+export const add = (a, b) => [a[0] + b[0], a[1] + b[1], a[2] + b[2]];
+export const minus = (a, b) => [a[0] - b[0], a[1] - b[1], a[2] - b[2]];
+export const times = (a, s) => [a[0] * s, a[1] * s, a[2] * s];
+export const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+export const cross = (a, b) => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
+export const length = (a) => Math.hypot(a[0], a[1], a[2]);
+export const unit = (a) => times(a, 1 / (length(a) || 1));
+export const mix = (a, b, t) => a.map((x, i) => x + t * (b[i] - x));
 
 function multiplied(a, b) {
   const out = new Float32Array(16);
@@ -28,7 +28,7 @@ function perspective(fieldOfView, aspect, near, far, shift) {
   return out;
 }
 
-function looking(eye, target, up) {
+export function looking(eye, target, up) {
   const back = unit(minus(eye, target)), right = unit(cross(up, back)), over = cross(back, right);
   const out = new Float32Array(16);
   [right, over, back].forEach((axis, row) => {
@@ -40,7 +40,7 @@ function looking(eye, target, up) {
 }
 
 // Pixels [x, y] and depth of a point, or null behind the viewer.
-function projected(matrix, p, size) {
+export function projected(matrix, p, size) {
   const w = matrix[3] * p[0] + matrix[7] * p[1] + matrix[11] * p[2] + matrix[15];
   if (!(w > 0)) return null;
   const at = (row) => (matrix[row] * p[0] + matrix[4 + row] * p[1] + matrix[8 + row] * p[2] + matrix[12 + row]) / w;
@@ -49,11 +49,13 @@ function projected(matrix, p, size) {
 
 // The viewer's place: yaw and pitch about a target, and the distance from it.
 const FIELD_OF_VIEW = 0.55;
-const VIEWS = { front: [0, 0.06], side: [-Math.PI / 2, 0.06], top: [0, Math.PI / 2 - 0.001], start: content.view || [0.45, 0.22] };
+const VIEWS = { front: [0, 0.06], side: [-Math.PI / 2, 0.06], top: [0, Math.PI / 2 - 0.001] };
 
-class Orbit {
-  constructor(box) {
+export class Orbit {
+  // start: yaw and pitch of the first view.
+  constructor(box, start = [0.45, 0.22]) {
     this.box = box;
+    this.views = { ...VIEWS, start };
     this.look("start", 1.5, 1);
   }
 
@@ -72,7 +74,7 @@ class Orbit {
 
   // The whole box in sight of a picture of this aspect, of whose width the left `share` is free.
   look(name, aspect, share) {
-    [this.yaw, this.pitch] = VIEWS[name];
+    [this.yaw, this.pitch] = this.views[name];
     this.target = mix(this.box.low, this.box.high, 0.5);
     this.fit(aspect, share);
   }

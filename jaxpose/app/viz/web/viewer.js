@@ -1,21 +1,29 @@
 // The page: layout, pointer and keys, legend, and drawing when something has changed.
 
-class Viewer {
-  constructor(bytes) {
+import { css, drawAxes, PEOPLE, rgb, Show, THEMES } from "./drawing.js";
+import { Panel } from "./panel.js";
+import { Renderer } from "./renderer.js";
+import { element, rampKey, Timeline } from "./timeline.js";
+import { add, length, minus, mix, Orbit, projected } from "./vectors.js";
+
+export class Viewer {
+  // content: as `read` of data.js returns it.
+  constructor(content) {
+    this.content = content;
     this.find = (id) => document.getElementById(id);
     this.canvas = this.find("scene");
     this.overlay = this.find("overlay");
-    this.show = new Show(bytes);
-    this.renderer = new Renderer(this.canvas);
-    this.camera = new Orbit(content.box);
+    this.show = new Show(content);
+    this.renderer = this.startRenderer();
+    this.camera = new Orbit(content.box, content.view);
     this.changed = () => this.request();
-    this.panel = new Panel(this.show, bytes, this.changed);
+    this.panel = new Panel(this.show, this.changed);
     this.timeline = new Timeline(this.show, this.changed);
     this.selected = null;
     this.hovered = null;
     this.pointers = new Map();
     this.follow = this.travels() > 1.5;
-    if (this.follow) this.camera = new Orbit(this.aroundPerson());
+    if (this.follow) this.camera = new Orbit(this.aroundPerson(), content.view);
     this.calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.words();
     this.themes();
@@ -28,7 +36,18 @@ class Viewer {
     this.request();
   }
 
+  // Without WebGL the rest of the page works.
+  startRenderer() {
+    try {
+      return new Renderer(this.canvas);
+    } catch (error) {
+      fail(error);
+      return null;
+    }
+  }
+
   words() {
+    const { content } = this;
     this.find("title").textContent = content.title;
     this.find("note").textContent = content.note;
     this.find("caption").textContent = content.caption.join(" · ");
@@ -107,7 +126,7 @@ class Viewer {
     };
     if (show.colour === "uncertainty") return rampKey("");
     if (show.colour === "person") {
-      content.people.slice(0, 12).forEach((name, p) => add(name, PEOPLE[p % PEOPLE.length]));
+      this.content.people.slice(0, 12).forEach((name, p) => add(name, PEOPLE[p % PEOPLE.length]));
       return key;
     }
     if (!show.layers.some((layer) => layer.colour === "sides" || layer.colour === "pale")) return null;
@@ -125,8 +144,9 @@ class Viewer {
 
   // A box about the person alone, as high as the whole scene.
   aroundPerson() {
-    const step = this.timeline.step, [x, , z] = (this.followed = this.show.rootOf(0, step) || mix(content.box.low, content.box.high, 0.5));
-    return { low: [x - 0.7, content.box.low[1], z - 0.7], high: [x + 0.7, content.box.high[1], z + 0.7] };
+    const step = this.timeline.step, { low, high } = this.content.box;
+    const [x, , z] = (this.followed = this.show.rootOf(0, step) || mix(low, high, 0.5));
+    return { low: [x - 0.7, low[1], z - 0.7], high: [x + 0.7, high[1], z + 0.7] };
   }
 
   followChoice() {
@@ -286,9 +306,10 @@ class Viewer {
   }
 
   draw() {
-    const { canvas, timeline, show, camera } = this, ratio = Math.min(2, devicePixelRatio || 1);
+    const { canvas, content, timeline, show, camera } = this, ratio = Math.min(2, devicePixelRatio || 1);
     const size = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
     if (!size[0] || !size[1]) return;
+    const begun = performance.now();
     if (canvas.width !== size[0] || canvas.height !== size[1]) {
       [canvas.width, canvas.height] = size;
       if (!this.touched) camera.look("start", this.aspect(), this.share());
@@ -299,11 +320,12 @@ class Viewer {
       stage: rgb(theme.stage), grid: theme.grid, shadow: theme.shadow, floor: content.floor, centre: middle,
       reach: Math.max(4, 1.6 * Math.max(box.high[0] - box.low[0], box.high[2] - box.low[2])),
     };
-    this.renderer.draw(show.scene(timeline.step, this.renderer, ratio), camera, look);
+    this.renderer?.draw(show.scene(timeline.step, this.renderer, ratio), camera, look);
     this.panel.draw(timeline.step);
     timeline.draw(this.selected);
     this.drawOverlay(ratio);
     this.drawn = (this.drawn || 0) + 1;
+    this.milliseconds = performance.now() - begun;
   }
 
   followRoot() {
@@ -315,7 +337,7 @@ class Viewer {
 
   // Names of people, the chosen joint, and the axes of the data.
   drawOverlay(ratio) {
-    const canvas = this.overlay, size = [this.canvas.clientWidth, this.canvas.clientHeight];
+    const { content, overlay: canvas } = this, size = [this.canvas.clientWidth, this.canvas.clientHeight];
     [canvas.width, canvas.height] = [size[0] * ratio, size[1] * ratio];
     const context = canvas.getContext("2d"), matrix = this.camera.matrix(size[0] / size[1]);
     context.scale(ratio, ratio);
@@ -333,7 +355,7 @@ class Viewer {
       context.fillStyle = soft;
       context.fillText(content.people[p], box[0], box[1]);
     });
-    drawAxes(context, size, this.camera);
+    drawAxes(context, size, this.camera, content.axes);
     const told = this.hovered || this.selected, tip = this.find("tip");
     for (const mark of [this.selected, this.hovered].filter(Boolean)) {
       const p = this.show.joint(mark.layer, mark.pose, this.timeline.step, mark.joint);
@@ -355,6 +377,14 @@ class Viewer {
   }
 }
 
+// Tells what went wrong where the scene would be.
+export function fail(error) {
+  const failure = document.getElementById("failure");
+  failure.hidden = false;
+  failure.textContent = error.message;
+  console.error(error);
+}
+
 function swatch({ colour, bone, dot: dots, shell }, show) {
   const made = element("span", `swatch${bone || shell ? "" : " thin"}${colour === "given" ? " dot" : ""}${shell ? " shell" : ""}`);
   const tints = shell ? [show.theme.sides[0]] : colour?.startsWith("#") ? [colour] : colour === "truth" || colour === "given"
@@ -367,11 +397,3 @@ function swatch({ colour, bone, dot: dots, shell }, show) {
   }
   return made;
 }
-
-let viewer = null;
-unpack().then((bytes) => (viewer = new Viewer(bytes))).catch((error) => {
-  const failure = document.getElementById("failure");
-  failure.hidden = false;
-  failure.textContent = error.message;
-  console.error(error);
-});
