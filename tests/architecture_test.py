@@ -20,7 +20,7 @@ MOST_LINES_AND_FILES = {
     ".": (1582, 10),
     "app": (288, 3),
     "app/commands": (5734, 30),
-    "app/detect": (1237, 9),
+    "app/detect": (1253, 9),
     "app/to_onnx": (559, 3),
     "app/viz": (1716, 7),
     "datasets": (983, 6),
@@ -37,7 +37,7 @@ MOST_LINES_AND_FILES = {
     "tasks": (5153, 29),
     "training": (1460, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13870, "tests": 36426}
+MOST_LINES_IN_ALL = {"experiments": 13870, "tests": 36449}
 MAX_BYTES = 9_000_000
 
 

