@@ -1,4 +1,4 @@
-"""The vertical and the floor before a static camera, from the people that it sees.
+"""The vertical and the floor before a camera, from the people that it sees, in the axes of its first frame.
 
 Candidates n are unit vectors in camera axes, n = (sin b, -cos b cos a, cos b sin a) for a camera's pitch a and roll b,
 0 of a level camera. Their posterior, over a grid:
@@ -40,7 +40,7 @@ class Seen(NamedTuple):
 
     trunk, leg: [F, 3] from hip to thorax and from mid-ankle to hip. points: [F, K, 3] that may touch the floor, and
     heights [K] of these joints when they do. root: [F, 3]. depth_std: [F] of the root along its ray. seconds: that they
-    last.
+    last. eye: [F, 3] the camera, in these axes.
     """
 
     trunk: np.ndarray
@@ -50,11 +50,12 @@ class Seen(NamedTuple):
     depth_std: np.ndarray
     heights: np.ndarray
     seconds: float
+    eye: np.ndarray
 
 
 def frames_of(person: Seen, keep: np.ndarray | slice) -> Seen:
     """Some of the frames, and as much of the seconds."""
-    arrays = {name: getattr(person, name)[keep] for name in ("trunk", "leg", "points", "root", "depth_std")}
+    arrays = {name: getattr(person, name)[keep] for name in ("trunk", "leg", "points", "root", "depth_std", "eye")}
     return person._replace(**arrays, seconds=person.seconds * len(arrays["root"]) / len(person.root))
 
 
@@ -68,7 +69,7 @@ class Vertical(NamedTuple):
 
 
 def vertical(people: list[Seen]) -> Vertical:
-    """The vertical of a camera that does not move; a level camera's where the people do not tell it."""
+    """The vertical in the axes of the points; a level camera's where the people do not tell it."""
     level = np.array([0.0, -1.0, 0.0])
     seconds = sum(person.seconds for person in people)
     if seconds < _LEAST_SECONDS:
@@ -102,7 +103,7 @@ def _posterior(people: list[Seen], seconds: float, pitch: np.ndarray, roll: np.n
         lying = np.log1p(((heights - height) / _FLAT) ** 2).mean(0)
         middle = np.median(height, -1, keepdims=True)
         away = height - middle
-        along = n @ _unit(person.root).T
+        along = n @ _unit(person.root - person.eye).T
         spread = np.hypot(_FOOT_SPREAD, _DEPTH_SHARE * along * person.depth_std)
         floor = 1.5 * np.log1p(0.5 * (away / spread) ** 2) + np.log(spread)
         a, b = np.zeros(n.shape[:-1]), np.full(n.shape[:-1], _LIES)
@@ -110,7 +111,7 @@ def _posterior(people: list[Seen], seconds: float, pitch: np.ndarray, roll: np.n
             each = seconds / total / _POSTURE_SECONDS
             a, b = (np.minimum(a, b + _LIES) + each * upright[..., f], np.minimum(b, a + _LIES) + each * lying[..., f])
         log_p -= np.minimum(a, b) + seconds / total / _FLOOR_SECONDS * floor.sum(-1)
-        log_p = np.where(middle[..., 0] > 0, log_p - _BELOW, log_p)
+        log_p = np.where(np.median(height - n @ person.eye.T, -1) > 0, log_p - _BELOW, log_p)
     p = np.exp(log_p - log_p.max())
     p /= p.sum()
     mean = _unit((p[..., None] * n).sum((0, 1)))

@@ -1,4 +1,4 @@
-"""The path of a person's root before a static camera, and what touches the floor when, by a Kalman smoother.
+"""The path of a person's root before a camera, and what touches the floor when, by a Kalman smoother.
 
 A lifted root is good across its ray and poor along it, with an error that lasts; what touches the floor does not move.
 State and observations at a frame, a_k point k about the root in the lifted pose, less its height when it touches:
@@ -66,16 +66,17 @@ def smooth_root(
     level: float,
     rng: np.random.Generator | None = None,
     num_draws: int = 0,
+    eye: np.ndarray | float = 0.0,
 ) -> Path:
-    """The root's path [F, 3], camera axes, metres, of what was lifted from F frames of one person.
+    """The root's path [F, 3], metres, of what was lifted from F frames of one person, in axes that do not move.
 
     root: [F, 3]. depth_std: [F] of the samples along the ray. points: [F, K, 3] about the root, less their heights.
     touches: [F, K] probabilities, 0: nothing is known of the point. seconds: [F] rising. up: [3]. level: up . x of the
-    floor. rng, num_draws: source and number H of the paths that are drawn.
+    floor. rng, num_draws: source and number H of the paths that are drawn. eye: [F, 3] the camera.
     """
     num, size = len(root), 7 + points[0].size
     # Of a smooth root: along a ray with the root's own noise, b would take that noise up, and the depth with it.
-    ray = _averaged(root, seconds)
+    ray = _averaged(root - eye, seconds)
     ray = ray / np.linalg.norm(ray, axis=-1, keepdims=True)
     along = ray[:, :, None] * ray[:, None, :]
     across = np.eye(3) - along
@@ -166,7 +167,14 @@ def _transition(dt: float, depth_std: float, touches: np.ndarray) -> tuple[np.nd
     return F, Q
 
 
-def contacts(root: np.ndarray, points: np.ndarray, seconds: np.ndarray, up: np.ndarray, level: float) -> np.ndarray:
+def contacts(
+    root: np.ndarray,
+    points: np.ndarray,
+    seconds: np.ndarray,
+    up: np.ndarray,
+    level: float,
+    eye: np.ndarray | float = 0.0,
+) -> np.ndarray:
     """Probability [F, K] that each point, of CONTACTS, touches the floor; arguments as of `smooth_root`, root smoothed.
 
     K is 2, the ankles, or more.
@@ -174,7 +182,8 @@ def contacts(root: np.ndarray, points: np.ndarray, seconds: np.ndarray, up: np.n
     x = root[:, None] + _averaged(points, seconds)
     height = x @ up - level
     speed = _velocity(x, seconds)
-    ray = root / np.linalg.norm(root, axis=-1, keepdims=True)
+    ray = root - eye
+    ray = ray / np.linalg.norm(ray, axis=-1, keepdims=True)
     along = np.einsum("fkd,fd->fk", speed, ray)
     across = np.linalg.norm(speed - along[..., None] * ray[:, None], axis=-1)
     logs = (np.log(across + _LEAST_SPEED), np.log(abs(along) + _LEAST_SPEED))

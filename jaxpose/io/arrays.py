@@ -265,7 +265,7 @@ def as_size(place: FilePath, what: str, value: Any) -> tuple[int, int]:
 def as_rotation(place: FilePath, what: str, value: Any, *shapes: Shape) -> np.ndarray:
     """Rotation matrices [..., 3, 3] as float64; ValueError for anything else."""
     R = as_finite(place, what, value, *shapes)
-    if abs(R @ np.swapaxes(R, -1, -2) - np.eye(3)).max() > _MOST_SKEWED or (np.linalg.det(R) < 0).any():
+    if abs(R @ np.swapaxes(R, -1, -2) - np.eye(3)).max(initial=0) > _MOST_SKEWED or (np.linalg.det(R) < 0).any():
         raise ValueError(f"{place}: {what} is no rotation matrix, got {shown(R.round(3).tolist())}")
     return R
 

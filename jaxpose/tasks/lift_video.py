@@ -53,7 +53,7 @@ def lift_video(
     frame:      [N] numbers of the frames; None: 0 to N - 1. person: [N] numbers of the people; None: one person.
     fps:        frames per second of the numbers; None: 30.
     joined:     join each person's hypotheses to motions by `smooth`, for models of single frames.
-    options:    `sampler`, `height`, `up` [3], `evidence`, `keypoint_mixture`, `num_components` and `depth` of `lift`.
+    options:    `sampler`, `height`, `up`, `evidence`, `keypoint_mixture`, `num_components` and `depth` of `lift`.
     """
     check_detections(model, keypoints, confidence, camera)
     num = len(keypoints)
@@ -107,7 +107,6 @@ def lifting(
     path: return the path of the first block. watch: function that is called with each block before it is drawn.
     options: of `lift`, `num_hypotheses` among them.
     """
-    options |= {"up": None if up is None else jnp.asarray(up)}
     before: Any = None  # the motions that the last block drew
 
     def work(key: Key, block: Block, return_path: bool) -> Any:
@@ -116,6 +115,7 @@ def lifting(
         track, how = block.track, options | {"return_path": return_path}
         rows = block.rows if track is None else track.rows
         xy, confidence, camera = seen.observed(rows)
+        how["up"] = None if up is None else jnp.asarray(np.asarray(up)[rows] if np.ndim(up) == 2 else up)
         how["evidence"] = None if seen.evidence is None else np.asarray(seen.evidence)[rows]
         if track is not None:
             past = before[:, -track.held :] if track.held else None

@@ -70,7 +70,7 @@ def summary(
 
     keypoints, confidence: [N, K, 2] px and [N, K], as the people were detected, in the joint set `skeleton` (its name
     will do): eyes, or heels and toes, tell the sides, and with a camera the poses are compared with the keypoints.
-    up: [3] the vertical in camera axes; that of a level camera unless it is given.
+    up: [3] or [N, 3] the vertical in camera axes; that of a level camera unless it is given.
     """
     samples = np.asarray(result.samples)
     skeleton = get_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
@@ -116,7 +116,8 @@ def _of_pose(pose: np.ndarray, up: np.ndarray) -> dict[str, np.ndarray]:
     """Doubts about poses [N, 17, 3] metres alone."""
     at = dict(zip(H36M_17.joints, np.moveaxis(pose, 1, 0), strict=True))
     body, trunk = at["head"] - (at["left_ankle"] + at["right_ankle"]) / 2, at["thorax"] - at["hip"]
-    upright = [(v / np.linalg.norm(v, axis=-1, keepdims=True)) @ (up / np.linalg.norm(up)) for v in (body, trunk)]
+    size = np.linalg.norm(up, axis=-1)
+    upright = [(v * up).sum(-1) / np.linalg.norm(v, axis=-1) / size for v in (body, trunk)]
     parent, child = np.array(bones(H36M_17)).T
     lengths = np.linalg.norm(pose[:, child] - pose[:, parent], axis=-1)
     with np.errstate(divide="ignore"):

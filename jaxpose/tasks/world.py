@@ -1,11 +1,12 @@
-"""From a static camera's axes to a world that is y up, in metres, with its floor at 0, where people stand and walk.
+"""From a camera's axes to a world that is y up, in metres, with its floor at 0, where people stand and walk.
 
-    x_world = R_world_camera x_cam + t_world_camera
+    x_world = R_world_camera x_cam + t_world_camera        of each frame, where the camera moves
 
-The vertical is given, or told by the people (geometry/gravity.py); so is the camera's height over the floor. The roots
-are smoothed over time with what touches the floor (geometry/root_path.py). A single camera does not know size: where it
-takes a person to be 2 % too large, all is 2 % too far away. A camera height that is given corrects that as far as its
-vertical is known, by how far away a person would have to be to stand on the floor.
+What a moving camera saw is first put into the axes of its first frame, by its path. The vertical is given, or told by
+the people (geometry/gravity.py); so is the camera's height over the floor. The roots are smoothed over time with what
+touches the floor (geometry/root_path.py). A single camera does not know size: where it takes a person to be 2 % too
+large, all is 2 % too far away. A camera height that is given corrects that as far as its vertical is known, by how far
+away a person would have to be to stand on the floor.
 """
 
 from collections.abc import Iterator
@@ -38,15 +39,16 @@ _SUPPORT = 0.4  # of the frames, of people who stand on a floor
 class World(NamedTuple):
     """Where N poses stand, and how it is known.
 
-    R_world_camera [3, 3], t_world_camera [3]: above. root_world: [N, 3] metres, smoothed, y over the floor.
+    R_world_camera [3, 3], t_world_camera [3]: above; [N, 3, 3] and [N, 3] of a camera that moves.
+    root_world: [N, 3] metres, smoothed, y over the floor.
     root_radius_90: [N] metres about root_world that hold the root in 90 % of the cases, the vertical taken as it is.
     root_paths: [H, N, 3] metres, whole paths as likely as root_world is, for bands of lengths, distances and speeds; as
     many as the given root has hypotheses.
     contacts: [N, 9] probability that each of CONTACTS touches the floor: feet, knees, hands, hips, back.
     joints: [N, J, 3] metres, the poses where they stand, moved a little so that what touches the floor lies on it and
     does not slide.
-    up_std: degrees, of the vertical. camera_height: metres over the floor. found: the vertical is given, or told by the
-    people, and not just assumed. said: how each was found, and doubts.
+    up_std: degrees, of the vertical. camera_height: metres over the floor, in the first frame. found: the vertical is
+    given, or told by the people, and not just assumed. said: how each was found, and doubts.
     """
 
     R_world_camera: np.ndarray
@@ -85,10 +87,11 @@ def to_world(
     gravity: Numbers | None = None,
     camera_height: float | None = None,
     placed: tuple[Numbers, Numbers] | None = None,
+    camera_path: tuple[Numbers, Numbers] | None = None,
     skeleton: Skeleton = H36M_17,
     seed: int = 0,
 ) -> World:
-    """The world of N poses that one camera saw without moving.
+    """The world of N poses that one camera saw.
 
     joints: [N, J, 3] metres about the root, camera axes; one pose of each frame, as `mean` of `lift`.
     root: [H, N, 3] or [N, 3] metres, camera axes, as `root` of `lift`.
@@ -96,6 +99,8 @@ def to_world(
     gravity: [3] the way things fall, camera axes (x right, y down, z forward; of a level camera 0, 1, 0); None: told by
     the people. camera_height: metres over the floor; None: told by what touches it.
     placed: R_world_camera and t_world_camera of a world that is y up with its floor at 0, in place of the last two.
+    camera_path: R_cam_world [N, 3, 3] and t_cam [N, 3] metres of a camera that moves, at each pose, in a fixed world of
+    any axes. The last three are then those of its first frame. None: it stands still.
     seed: of `root_paths`. ValueError names the argument.
     """
     joints, root = np.asarray(joints, float), np.asarray(root, float)
@@ -108,7 +113,11 @@ def to_world(
     person = np.zeros(num, int) if person is None else np.asarray(person)
     check_shape("frame", frame, (num,))
     check_shape("person", person, (num,))
-    people = list(_people(joints, samples, frame, person, fps or _RATE, skeleton))
+    first = np.lexsort((person, frame))[0]
+    turn, eye = _from_first(camera_path, num, first)
+    poses = joints @ np.swapaxes(turn, -1, -2)
+    samples = np.einsum("nij,hnj->hni", turn, samples) + eye
+    people = list(_people(poses, samples, eye, (frame - frame.min()) / (fps or _RATE), person, skeleton))
     placed = None if placed is None else (np.asarray(placed[0], float), np.asarray(placed[1], float))
     up, up_std, known, *notes = _up(people, None if gravity is None else np.asarray(gravity), placed)
     camera_height = camera_height if placed is None else float(placed[1][1])
@@ -128,18 +137,31 @@ def to_world(
     paths = np.zeros(samples.shape)
     for one, walk, factor, sure in zip(people, walks, floor.factor, floor.factor_std, strict=True):
         left = sure if given else walk.shared
-        path[one.rows], touches[one.rows] = factor * walk.root, walk.touches
-        distance = np.linalg.norm(walk.root, axis=-1)
+        away = walk.root - one.seen.eye
+        path[one.rows], touches[one.rows] = one.seen.eye + factor * away, walk.touches
+        distance = np.linalg.norm(away, axis=-1)
         # 1.645: the error is one of depth in the main, so of one dimension
         radius[one.rows] = 1.645 * np.sqrt(walk.variance + (left * distance) ** 2)
         size = 1 + left * rng.normal(size=(len(samples), 1, 1))
-        paths[:, one.rows] = factor * size * walk.draws
-    R, t = _axes(up, path[np.lexsort((person, frame))[0]], camera_height) if placed is None else placed
-    x = joints @ R.T + (path @ R.T + t)[:, None]
+        paths[:, one.rows] = one.seen.eye + factor * size * (walk.draws - one.seen.eye)
+    R, t = _axes(up, path[first], camera_height) if placed is None else placed
+    x = poses @ R.T + (path @ R.T + t)[:, None]
     for one in people:
         x[one.rows] = grounded(x[one.rows], touches[one.rows], one.seconds, skeleton)
     placed_paths = (path @ R.T + t, radius, paths @ R.T + t)
+    R, t = (R, t) if camera_path is None else (R @ turn, eye @ R.T + t)
     return World(R, t, *placed_paths, touches, x, float(np.degrees(up_std)), camera_height, known, tuple(notes))
+
+
+def _from_first(camera_path: tuple[Numbers, Numbers] | None, num: int, first: np.intp) -> tuple[np.ndarray, np.ndarray]:
+    """R [N, 3, 3] from each camera's axes to those of the row `first`, and where each camera is in them [N, 3]."""
+    if camera_path is None:
+        return np.broadcast_to(np.eye(3), (num, 3, 3)), np.zeros((num, 3))
+    R, t = (np.asarray(x, float) for x in camera_path)
+    check_shape("camera_path: R_cam_world", R, (num, 3, 3))
+    check_shape("camera_path: t_cam", t, (num, 3))
+    turn = R[first] @ np.swapaxes(R, -1, -2)
+    return turn, t[first] - np.einsum("nij,nj->ni", turn, t)
 
 
 def _axes(up: np.ndarray, root: np.ndarray, camera_height: float) -> tuple[np.ndarray, np.ndarray]:
@@ -165,7 +187,8 @@ class _Walk(NamedTuple):
     """A person's path in camera axes: root [F, 3], its variance [F], draws [H, F, 3], what touches the floor [F, K].
 
     shared: standard deviation of what factor of size and distance all frames share. camera_height: by what touches.
-    places: [P, 3] on the floor, below the ankles that stand, and below each other joint that lies on it.
+    places: [P, 3] on the floor, below the ankles that stand, and below each other joint that lies on it. eye: [3] the
+    middle of the camera's places.
     """
 
     root: np.ndarray
@@ -175,23 +198,25 @@ class _Walk(NamedTuple):
     shared: float
     camera_height: float
     places: np.ndarray
+    eye: np.ndarray
 
 
 def _walk(one: _Person, up: np.ndarray, rng: np.random.Generator, num_draws: int) -> _Walk:
     level, points = grav.floor_level(one.seen, up), one.points - one.seen.heights[:, None] * up
+    eye = one.seen.eye
     touches = np.zeros(points.shape[:2])
     if len(one.rows) >= _LEAST_FRAMES:
         first = (one.seen.root, one.seen.depth_std, points[:, :2], touches[:, :2], one.seconds, up, level)
-        path = smooth_root(*first)
-        touches = contacts(path.root, points, one.seconds, up, level)
+        path = smooth_root(*first, eye=eye)
+        touches = contacts(path.root, points, one.seconds, up, level, eye)
         if (sure := touches > _STANDING).any():
             level = float(np.median(((path.root[:, None] + points) @ up)[sure]))
     used = np.flatnonzero((touches > 0.5).any(0) | (np.arange(points.shape[1]) < 2))
     lifted = (one.seen.root, one.seen.depth_std, points[:, used], touches[:, used])
-    path = smooth_root(*lifted, one.seconds, up, level, rng, num_draws)
+    path = smooth_root(*lifted, one.seconds, up, level, rng, num_draws, eye)
     if len(one.rows) < _LEAST_FRAMES:
         touches = touches + 0.5
-    spread = float(np.median(CONSTANT * one.seen.depth_std / np.linalg.norm(path.root, axis=-1)))
+    spread = float(np.median(CONSTANT * one.seen.depth_std / np.linalg.norm(path.root - eye, axis=-1)))
     variance = np.trace(path.covariance, axis1=-2, axis2=-1)
     placed, sure = path.root[:, None] + points, touches > _STANDING
     sure = sure if sure.any() else (placed @ up) <= (placed @ up).min(1, keepdims=True)
@@ -199,7 +224,9 @@ def _walk(one: _Person, up: np.ndarray, rng: np.random.Generator, num_draws: int
     on = [placed[:, k][sure[:, k]] for k in groups if sure[:, k].sum() >= _LEAST_SHARE * sure.sum()]
     level, middles = float(np.median(placed[sure] @ up)), [np.median(x, 0) for x in on]
     places = [x + (np.median(each @ up) - x @ up) * up for x, each in zip(middles, on, strict=True)]
-    return _Walk(path.root, variance, path.draws, touches, float(np.hypot(_SIZE, spread)), -level, np.array(places))
+    return _Walk(
+        path.root, variance, path.draws, touches, float(np.hypot(_SIZE, spread)), -level, np.array(places), eye.mean(0)
+    )
 
 
 class _Floor(NamedTuple):
@@ -219,15 +246,17 @@ class _Floor(NamedTuple):
 def _floor(walks: list[_Walk], up: np.ndarray, up_std: float, camera_height: float | None) -> _Floor:
     """One floor, the vertical and the sizes of all who stand on it, by least squares.
 
-    up . a (1 + s_i) + d . a + h = 0, a the places where person i touches it, d across up. People
+    up . (a + s_i (a - e_i)) + d . a + h = 0, a the places where person i touches it, e the eye, d across up. People
     who would need more than three deviations of s and d do not stand on it. Of floors that two in five frames stand on
     it is the lowest: people stand on things, seldom in pits.
     """
     foot, size = np.stack([w.places.mean(0) for w in walks]), np.array([w.shared for w in walks])
     heights, frames = np.array([w.camera_height for w in walks]), np.array([len(w.root) for w in walks])
+    below = foot - np.stack([w.eye for w in walks])
     across = np.linalg.svd(up[None])[2][1:]
     apart = np.linalg.norm((foot[:, None] - foot) @ across.T, axis=-1)
-    level_std = np.hypot(_HEIGHT_STD, size * heights)
+    over_floor = heights + (foot - below) @ up  # of the eyes
+    level_std = np.hypot(_HEIGHT_STD, size * over_floor)
     spread = np.sqrt(level_std[:, None] ** 2 + level_std**2 + (up_std * apart) ** 2)
     with_whom = abs(heights[:, None] - heights) < 3 * spread
     if camera_height is not None:
@@ -238,7 +267,7 @@ def _floor(walks: list[_Walk], up: np.ndarray, up_std: float, camera_height: flo
         on = with_whom[np.argmax(np.where(legal, heights, -np.inf))]
     num, whose = len(walks), np.repeat(np.arange(len(walks)), [len(w.places) for w in walks])
     places = np.concatenate([w.places for w in walks])
-    tall = (foot @ up) * (whose[:, None] == np.arange(num))  # places of one person do not tell the size
+    tall = (below @ up) * (whose[:, None] == np.arange(num))  # places of one person do not tell the size
     A = np.concatenate([places @ across.T, np.ones((len(places), 1)), tall], 1)[on[whose]] / _HEIGHT_STD
     y = -(places @ up)[on[whose]] / _HEIGHT_STD
     h = float(np.median(np.repeat(heights[on], frames[on]))) if camera_height is None else camera_height
@@ -246,10 +275,10 @@ def _floor(walks: list[_Walk], up: np.ndarray, up_std: float, camera_height: flo
     P = np.linalg.inv(A.T @ A + prior)
     x = P @ (A.T @ y + prior @ np.eye(3 + num)[2] * h)
     turned = up + x[:2] @ across if len(y) > 1 else up
-    factor, std = np.where(on & (heights > 0), 1 + x[3:], 1.0), np.sqrt(np.diag(P)[3:])
+    factor, std = np.where(on & (over_floor > 0), 1 + x[3:], 1.0), np.sqrt(np.diag(P)[3:])
     turned = turned / np.linalg.norm(turned)
     height = float(x[2]) if camera_height is None else camera_height
-    over = factor * (foot @ turned) + height
+    over = (foot + (factor - 1)[:, None] * below) @ turned + height
     return _Floor(height, turned, factor, std, np.where(on, 0, over))
 
 
@@ -276,31 +305,33 @@ def _moved(people: list[_Person], vertical: grav.Vertical) -> Iterator[str]:
     a, b = halves
     apart = np.arccos(np.clip(a.up @ b.up, -1, 1))
     if a.found and b.found and apart > 4 * np.hypot(a.std, b.std):
-        yield f"the halves of the clip tell verticals {np.degrees(apart):.0f} degrees apart: the camera may have moved"
+        words = f"the halves of the clip tell verticals {np.degrees(apart):.0f} degrees apart"
+        yield f"{words}: the camera may have moved in another way"
 
 
 def _people(
-    joints: np.ndarray, samples: np.ndarray, frame: np.ndarray, person: np.ndarray, fps: float, skeleton: Skeleton
+    joints: np.ndarray, samples: np.ndarray, eye: np.ndarray, times: np.ndarray, person: np.ndarray, skeleton: Skeleton
 ) -> Iterator[_Person]:
     needed = ("hip", "thorax", *CONTACTS)
     if lacks := [name for name in needed if name not in skeleton.joints]:
         raise ValueError(f"skeleton: {skeleton.name} lacks {', '.join(lacks)}, which tell the vertical and the floor")
     hip, thorax, *touching = (skeleton.joints.index(name) for name in needed)
     middle = samples.mean(0)
-    ray = middle / np.linalg.norm(middle, axis=-1, keepdims=True)
+    far = np.linalg.norm(middle - eye, axis=-1)
+    ray = (middle - eye) / far[:, None]
     depth_std = np.einsum("hnd,nd->hn", samples - middle, ray).std(0)
     if len(samples) == 1:
-        depth_std = _DEPTH_SPREAD * np.linalg.norm(middle, axis=-1)
+        depth_std = _DEPTH_SPREAD * far
     depth_std = np.maximum(depth_std, 1e-3)
-    for who, rows in rows_of_people(person, frame):
-        seconds = (frame[rows] - frame.min()) / fps
+    for who, rows in rows_of_people(person, times):
+        seconds = times[rows]
         if (np.diff(seconds) <= 0).any():
             raise ValueError(f"person {who} is twice in one frame; needed a person number for each of them")
         x, points = joints[rows], joints[rows][:, touching]
         lasts = (len(rows) - 1) * float(np.median(np.diff(seconds))) if len(rows) > 1 else 0.0
         placed, heights = middle[rows][:, None] + points, np.array([*CONTACTS.values()])
         directions = x[:, thorax] - x[:, hip], x[:, hip] - points[:, :2].mean(1)
-        seen = grav.Seen(*directions, placed, middle[rows], depth_std[rows], heights, lasts)
+        seen = grav.Seen(*directions, placed, middle[rows], depth_std[rows], heights, lasts, eye[rows])
         yield _Person(rows, seen, points, seconds)
 
 

@@ -29,6 +29,7 @@ from jaxpose.io.arrays import Source, load_arrays
 from jaxpose.io.asf_amc import read_amc, read_asf
 from jaxpose.io.bvh import read_bvh, write_bvh
 from jaxpose.io.c3d import read_c3d, write_c3d
+from jaxpose.io.camera_path import read_camera_path
 from jaxpose.io.keypoints import read_frame, read_keypoints
 from jaxpose.io.markers import read_trc, write_trc
 from jaxpose.io.results import read_result
@@ -41,7 +42,15 @@ from jaxpose.originals.convert.dposer import read_normaliser
 from jaxpose.originals.convert.gfpose import read_gfpose
 from jaxpose.originals.datasets import ehf, gmm, h36m, h36m_pickle, mpi3dhp, videopose3d
 from tests.app.detect import rtmpose_test
-from tests.io import asf_amc_test, body_files_test, bvh_test, calibration_test, keypoint_json_test, read_test
+from tests.io import (
+    asf_amc_test,
+    body_files_test,
+    bvh_test,
+    calibration_test,
+    camera_path_test,
+    keypoint_json_test,
+    read_test,
+)
 from tests.originals.datasets import ehf_test, gmm_test, h36m_pickle_test, mpi3dhp_test, videopose3d_test
 
 XYZ = np.random.default_rng(1).uniform(-0.8, 0.8, (3, 17, 3))
@@ -250,6 +259,11 @@ ENTRIES: dict[str, Entry] = {
     "pose2sim.toml": Entry(_text(calibration_test.POSE2SIM), calibration.read_calibration),
     "anipose.toml": Entry(_text(calibration_test.ANIPOSE), calibration.read_calibration),
     "qualisys.xml": Entry(_text(_QUALISYS), calibration.read_calibration),
+    "tum.txt": Entry(_text(camera_path_test.TUM), read_camera_path),
+    "images.txt": Entry(_text(camera_path_test.COLMAP), read_camera_path),
+    "path.npz": Entry(
+        _arrays(rotation=[np.eye(3)] * 3, translation=np.ones((3, 3)), seconds=np.arange(3.0)), read_camera_path
+    ),
     "torch.pth": Entry(_checkpoint, _checkpoint_reads),
     "gmm.npz": Entry(
         lambda p: gmm.write_gmm(p, _TREE, _META), lambda p: (gmm.read_clip(p, "S9/Walking 1/2"), gmm.holds_gmm(p))

@@ -14,6 +14,7 @@ from fuzz.mutate import mutated
 
 from jaxpose.geometry.body import Body
 from jaxpose.io.calibration import Calibration
+from jaxpose.io.camera_path import CameraPath
 from jaxpose.io.heatmap_files import Heatmaps
 from jaxpose.io.keypoints import Keypoints
 from jaxpose.io.motion import PartialMotion
@@ -57,6 +58,11 @@ def check_result(value: Any) -> None:
             assert not np.isinf(value.joints).any(), "joints"
             assert value.joints.shape[::2] == (len(value.frame), 3), value.joints.shape
             _finite(value.fps)
+        case CameraPath():
+            _finite(value.t_cam, value.time)
+            R, t = value.at(value.time, 30.0, value.time)
+            assert np.allclose(R, value.R_cam_world, atol=2e-3), "R_cam_world"
+            assert np.allclose(t, value.t_cam, rtol=1e-2, atol=2e-3 * abs(value.t_cam).max()), "t_cam"
         case Heatmaps():
             assert np.isfinite(value.maps).all(), "maps"
             _finite(value.box, value.intrinsics, value.fps)

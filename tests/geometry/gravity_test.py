@@ -27,7 +27,7 @@ def walkers(R, num=150, height=1.6, lean=0.0, seed=0):
     turn = lambda x: noise(x) @ R.T  # noqa: E731
     eye = np.array([0, height, 0])
     seen = turn(trunk), turn(hip - ankles.mean(1)), turn(ankles - eye), turn(hip - eye), 0.02 * away
-    return Seen(*seen, np.full(2, 0.08), num / RATE)
+    return Seen(*seen, np.full(2, 0.08), num / RATE, np.zeros((num, 3)))
 
 
 def angle(a, b):
@@ -48,10 +48,17 @@ def test_the_vertical_of_a_tilted_camera_is_found_and_the_cameras_height(pitch, 
 def test_a_while_of_bending_does_not_turn_the_vertical_and_people_help_each_other():
     R = tilted(15, 0)
     up, bent = walkers(R, 100), walkers(R, 40, lean=70)
-    both = Seen(*(np.concatenate([a, b]) for a, b in zip(up[:5], bent[:5], strict=True)), up.heights, 140 / RATE)
+    joined = [np.concatenate([a, b]) for a, b in zip(up[:5], bent[:5], strict=True)]
+    both = Seen(*joined, up.heights, 140 / RATE, np.zeros((140, 3)))
     assert angle(vertical([both]).up, R[:, 1]) < 3
     assert angle(vertical([up, bent]).up, R[:, 1]) < 3
     assert vertical([up, walkers(R, 100, seed=1)]).std < vertical([up]).std
+
+
+def test_only_the_place_of_the_camera_counts_not_that_of_the_origin():
+    seen, shift = walkers(tilted(15, 0)), np.array([3.0, 0.5, -8.0])
+    moved = seen._replace(points=seen.points + shift, root=seen.root + shift, eye=seen.eye + shift)
+    np.testing.assert_allclose(vertical([moved]).up, vertical([seen]).up, atol=1e-6)
 
 
 @pytest.mark.parametrize("pitch", [-5, 20])
@@ -61,7 +68,7 @@ def test_people_who_lie_tell_the_vertical(pitch):
     flat = np.array([[-0.8, 0.08, z] for z in (-0.1, 0.1)] + [[0.4, 0.3, z] for z in (-0.3, 0.3)] + [[0.5, 0.08, 0]])
     x = rng.normal(flat, 0.02, (90, 5, 3)) - [0, 0, 4] - eye
     along = np.array([[0.5, 0, 0]]) + rng.normal(0, 0.02, (90, 3))
-    seen = Seen(along @ R.T, along @ R.T, x @ R.T, x.mean(1) @ R.T, np.full(90, 0.1), np.full(5, 0.08), 3.0)
+    seen = Seen(along @ R.T, along @ R.T, x @ R.T, x.mean(1) @ R.T, np.full(90, 0.1), np.full(5, 0.08), 3.0, 0 * along)
     found = vertical([seen])
     assert found.found
     assert angle(found.up, R[:, 1]) < 6

@@ -105,6 +105,17 @@ def test_a_foot_stands_where_it_is_low_and_still():
     assert lifted.max() < 0.05
 
 
+def test_only_the_place_of_the_camera_counts_not_that_of_the_origin():
+    root, ankles, down, _, seconds = walk(40, noise=0.1)
+    shift, std = np.linspace([2, 1, 3], [5, 1, -4], 40), np.full(40, 0.15)
+    at_origin = smooth_root(root, std, ankles, 0.9 * down, seconds, UP, -1.42)
+    given, level = root + shift[0], -1.42 + UP @ shift[0]
+    path = smooth_root(given, std, ankles, 0.9 * down, seconds, UP, level, eye=shift[:1])
+    np.testing.assert_allclose(path.root - shift[0], at_origin.root, atol=1e-3)  # wide but finite at first
+    touches = contacts(given, ankles, seconds, UP, level, shift[:1])
+    np.testing.assert_allclose(touches, contacts(root, ankles, seconds, UP, -1.42), atol=1e-9)
+
+
 @pytest.mark.parametrize("num", [1, 2, 4])
 def test_a_few_frames_are_legal(num):
     root, ankles, down, true, seconds = walk(num)

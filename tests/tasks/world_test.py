@@ -202,6 +202,79 @@ def test_feet_of_exports_do_not_slide_and_bones_keep_their_lengths():
         np.testing.assert_allclose(length, before, atol=1e-6)
 
 
+def on_a_path(num=90, pitch=15.0, pan=50.0, went=(2.0, 0.3, -1.5)):
+    """R_cam_world [num, 3, 3] and t_cam [num, 3] of a camera 1.7 m high that pans, nods and goes on."""
+    share = np.linspace(0, 1, num)
+    turn = Rotation.from_euler("yx", np.stack([pan * share, pitch + 5 * np.sin(6 * share)], -1), degrees=True)
+    R = turn.inv().as_matrix() @ np.diag([1.0, -1.0, -1.0])
+    return R, -np.einsum("nij,nj->ni", R, [0, 1.7, 0] + share[:, None] * went)
+
+
+def filmed_on(pose, R, t, error=0.01, seed=0):
+    """As `filmed`, by a camera on a path."""
+    x_cam = np.einsum("nij,nkj->nki", R, pose) + t[:, None]
+    rng = np.random.default_rng(seed)
+    root = x_cam[:, 0] * (1 + error * rng.normal(size=(len(pose), 1)))
+    samples = root * (1 + 0.033 * rng.normal(size=(40, len(pose), 1)))
+    return x_cam - x_cam[:, :1], samples - samples.mean(0) + root
+
+
+def test_a_moving_camera_on_its_path_sees_the_world_of_a_still_one():
+    pose, path = standing(90), on_a_path()
+    still = tuple(np.repeat(x[:1], 90, 0) for x in path)
+    with_path = to_world(*filmed_on(pose, *path), fps=RATE, camera_path=path)
+    of_still = to_world(*filmed_on(pose, *still), fps=RATE)
+    without = to_world(*filmed_on(pose, *path), fps=RATE)
+    true = (pose[:, 0] - pose[0, 0]) * [1, 0, 1] + [0, 0.95, 0]
+    off = [np.linalg.norm(w.root_world - true, axis=-1).mean() for w in (with_path, of_still, without)]
+    assert max(off[:2]) < 0.03
+    assert off[2] > 1
+    assert angle(with_path.R_world_camera[0, 1], path[0][0] @ [0, 1, 0]) < 2
+    assert with_path.camera_height == pytest.approx(1.7, abs=0.1)
+    assert (with_path.contacts[:, :2] > 0.5).mean() == pytest.approx((of_still.contacts[:, :2] > 0.5).mean(), abs=0.1)
+    x_cam = np.einsum("nji,nj->ni", with_path.R_world_camera, with_path.root_world - with_path.t_world_camera)
+    lifted = filmed_on(pose, *path)[1].mean(0)
+    assert np.linalg.norm(x_cam - lifted, axis=-1).mean() < 0.1
+
+
+def test_the_axes_of_a_path_do_not_matter_and_a_path_of_one_place_is_a_still_camera():
+    pose, (R, t) = standing(60), on_a_path(60)
+    Q, shift = Rotation.from_rotvec([0.4, -1.1, 2.0]).as_matrix(), np.array([3.0, -7.0, 20.0])
+    given = {"fps": RATE, "gravity": -R[0] @ [0, 1, 0], "camera_height": 1.7}
+    one = to_world(*filmed_on(pose, R, t), camera_path=(R, t), **given)
+    other = to_world(*filmed_on(pose, R, t), camera_path=(R @ Q.T, t - R @ Q.T @ shift), **given)
+    for name in ("R_world_camera", "t_world_camera", "root_world", "joints", "root_radius_90"):
+        np.testing.assert_allclose(getattr(other, name), getattr(one, name), atol=1e-5)
+    joints, root, _ = filmed(pose)
+    fixed = np.repeat(R[:1], 60, 0), np.repeat(t[:1], 60, 0)
+    moving, still = to_world(joints, root, fps=RATE, camera_path=fixed), to_world(joints, root, fps=RATE)
+    np.testing.assert_allclose(moving.root_world, still.root_world, atol=1e-9)
+    np.testing.assert_allclose(moving.R_world_camera, np.repeat(still.R_world_camera[None], 60, 0), atol=1e-9)
+
+
+def test_size_is_of_the_distance_to_the_place_where_the_camera_is():
+    """A person taken to be a tenth too large, seen from a crane, whose height tells it."""
+    R, t = on_a_path(90, went=(-8.0, 1.5, -1.0))
+    eye = -np.einsum("nji,nj->ni", R, t)
+    pose = standing(90)
+    joints, root = filmed_on(eye[:, None] + 1.1 * (pose - eye[:, None]), R, t, error=0.0)
+    true, gravity = np.linalg.norm(pose[:, 0] - eye, axis=-1), -R[0] @ [0, 1, 0]
+    worlds = (
+        to_world(joints, root, fps=RATE, placed=(R[0].T, eye[0]), camera_path=(R, t)),
+        to_world(joints, root, fps=RATE, gravity=gravity, camera_path=(R, t)),
+    )
+    known, free = (np.linalg.norm(w.root_world - w.t_world_camera, axis=-1) / true for w in worlds)
+    assert np.median(free) == pytest.approx(1.1, abs=0.02)
+    assert np.median(known) == pytest.approx(1.02, abs=0.02)
+    assert np.ptp(known) < 0.05
+    away = worlds[1].root_paths[:, 60:] - worlds[1].root_world[60:]
+    ray = (worlds[1].root_world - worlds[1].t_world_camera)[60:]
+    along = abs((away * ray).sum(-1)) / np.linalg.norm(ray, axis=-1)
+    assert along.mean() > 0.9 * np.linalg.norm(away, axis=-1).mean()
+    least = 1.645 * np.hypot(0.04, 0.52 * 0.033)  # of size and of the samples' spread
+    assert (worlds[1].root_radius_90[60:] > least * np.linalg.norm(ray, axis=-1)).all()
+
+
 def test_bad_arguments_are_named():
     joints, root, _ = filmed(standing(4))
     for message, change in {
@@ -211,5 +284,6 @@ def test_bad_arguments_are_named():
         "needed none where the camera's place is given": {"placed": (np.eye(3), np.ones(3)), "camera_height": 1.0},
         "person 0 is twice in one frame": {"frame": np.array([0, 1, 1, 2])},
         r"joints: needed \[N, 22, 3\]": {"skeleton": SMPL_22},
+        r"camera_path: R_cam_world: .*\[4, 3, 3\]": {"camera_path": (np.eye(3), np.zeros(3))},
     }.items():
         refuses(message, to_world, joints, root, **change)

@@ -22,8 +22,11 @@ _OF_FRAMES = ("detector", "weights", "people", "every")
 _BLAZEPOSE = (*(f"blazepose-{size}" for size in weights.SIZES), _PAIR)
 
 
-def keypoints_of(path: Path, given: VideoFile, out: Path, name: str) -> Generator[str, None, Path]:
-    """The file of keypoints of a video, folder of images or camera, made below `out`; other paths as they are."""
+def keypoints_of(path: Path, given: VideoFile, out: Path, name: str, still: bool = True) -> Generator[str, None, Path]:
+    """The file of keypoints of a video, folder of images or camera, made below `out`; other paths as they are.
+
+    still: the camera is taken to stand still, and a line says where it does not.
+    """
     if span_of([path], given):
         refuse(given, f"means nothing to {path}, which holds no frames", *_OF_FRAMES)
         return path
@@ -32,7 +35,7 @@ def keypoints_of(path: Path, given: VideoFile, out: Path, name: str) -> Generato
     people_detector = yield from detector(given)
     if clip.camera is not None and given.end is None:
         yield f"camera {clip.camera}: Ctrl-C ends the recording"
-    return (yield from detect_clip(clip, people_detector, out, name)).keypoints
+    return (yield from detect_clip(clip, people_detector, out, name, still)).keypoints
 
 
 def span_of(paths: Sequence[Path], given: VideoFile) -> VideoFile | None:

@@ -43,8 +43,8 @@ class Detections(NamedTuple):
     camera: in words, where the intrinsics come from. min_visible: joints a detection needed. linked: people were linked
     over frames. heatmaps, mixture (pixels, weight [N, J, M]): of the same rows, where the keypoints are their peaks.
     image_size: width and height in pixels, where they are known. calibrated: the camera of a calibration file, whose
-    lens xy is free of. swapped: words on detections whose left and right were exchanged. evidence: [N, J, E] px, or
-    None. span: words on the part that was read.
+    lens xy is free of, or of a path, with a place for each row. swapped: words on detections whose left and right were
+    exchanged. evidence: [N, J, E] px, or None. span: words on the part that was read.
     """
 
     xy: np.ndarray

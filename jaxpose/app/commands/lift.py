@@ -67,12 +67,14 @@ def lift(options: Lift, name: str) -> Generator[str, None, Outcome]:
     worlds.check(options.world)
     _check(model, options)
     detections.check_calibration([options.input], options.keypoints)
-    file = yield from clips.keypoints_of(options.input, options.video, output.out, name)
+    still = options.world.camera_path is None
+    file = yield from clips.keypoints_of(options.input, options.video, output.out, name, still)
     kind: dict[str, Any] = {"fps": options.fps, "whole": _by_recipe_alone(model)}
     kind["span"] = clips.span_of([options.input], options.video)
     kind["video"] = options.smooth or model.spec.network.window is not None
     data = detections.read_detections(file, model.skeleton, options.keypoints, options.skeleton, **kind)
     yield from detections.describe(file, data)
+    data = yield from worlds.on_path(data, options.world)
     lifted, spent = yield from lift_all(model, data, options)
     if options.smooth:
         yield f"hypotheses joined to motions: {timing(data.source.frame, data.source.fps).said}"
@@ -117,7 +119,8 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
     sampler = sampler_of(sampling.sampler, sampling.steps)
     up = worlds.upward(data, options.world) if "vertical" in model.capabilities else None
     if up is not None:
-        yield f"the model is told the vertical: up is ({', '.join(f'{x:.2f}' for x in up)}) in camera axes"
+        words = ", ".join(f"{x:.2f}" for x in np.atleast_2d(up)[0])
+        yield f"the model is told the vertical: up is ({words}) in camera axes{' of the first row' * (up.ndim - 1)}"
     yield from _rate(model, data)
     states = sampler.network_calls(model) + 1 if sampling.path else 0
     drawing = lifting(

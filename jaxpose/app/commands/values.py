@@ -272,7 +272,7 @@ class KeypointFile(CalibrationFile):
 @_beside
 @dataclass(frozen=True, kw_only=True)
 class WorldAxes:
-    """The axes of results, and facts about a camera that does not move."""
+    """The axes of results, and facts about the camera; of one that moves, in its first frame."""
 
     axes: Annotated[Literal["camera", "world"], text("axes of the results (camera); world: y up, floor at 0")] = (
         "camera"
@@ -284,7 +284,12 @@ class WorldAxes:
     ] = "smooth"
     floor: Annotated[float | None, metavar("M"), within(0, 100, "metres", above=True)] = None
     """for world: how high the camera is over the floor (else told by what touches it)"""
-    up: Annotated[Axis | None, text("for world: the calibration's axis that points up: z (default), y or -y")] = None
+    up: Annotated[Axis | None, metavar("AXIS")] = None
+    """for world: the axis that points up, z, y or -y: of a calibration (z), or of --camera-path (told by the people)"""
+    camera_path: Annotated[Path | None, metavar("FILE")] = None
+    """rotation and place of a camera that moves: TUM's text of SLAM tools, COLMAP's images.txt, or .npz"""
+    camera_scale: Annotated[float, metavar("M"), within(1e-6, 1e6, "metres", above=True)] = 1.0
+    """metres of one unit of --camera-path (1); SLAM of one camera does not know it"""
 
 
 @_beside

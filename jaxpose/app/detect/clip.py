@@ -48,10 +48,13 @@ def files_of(out: Path, name: str) -> Files:
     return Files(out / f"{name}_keypoints.npz", out / f"{name}_landmarks3d.npz")
 
 
-def detect_clip(clip: Clip, detector: Detector, out: Path, name: str) -> Generator[str, None, Files]:
+def detect_clip(
+    clip: Clip, detector: Detector, out: Path, name: str, still: bool = True
+) -> Generator[str, None, Files]:
     """Find the people of a clip and write the files; yields progress. Results of an earlier run on the same are used.
 
-    ValueError where the source is none, is damaged, or nobody is in it; then nothing is left behind.
+    still: the camera is taken to stand still, and a line says where it does not. ValueError where the source is none,
+    is damaged, or nobody is in it; then nothing is left behind.
     """
     reading.check(clip)
     made_of, files, parts = _origin(clip, detector), files_of(out, name), out / f".{name}_parts"
@@ -68,7 +71,7 @@ def detect_clip(clip: Clip, detector: Detector, out: Path, name: str) -> Generat
         people = {name: np.concatenate([part[name] for part in loaded]) for name in shared}
         keypoints, line = linked(clip, detector, people)
         yield line
-        yield from moving(people.get("shift", np.zeros(0)))
+        yield from moving(people.get("shift", np.zeros(0)) if still else np.zeros(0))
         common = {"frame": keypoints.frame, "person": keypoints.person, "joints": np.array(detector.skeleton.joints)}
         common |= {"made_of": np.array(made_of), "confidence": keypoints.confidence}
         common |= {} if keypoints.fps is None else {"fps": np.array(keypoints.fps)}
@@ -119,7 +122,7 @@ def moving(shift: np.ndarray) -> Iterator[str]:
     if moved > max(1, _MOVES * len(known)):
         yield (
             f"the camera moves: the background shifts in {moved} of {len(known)} comparisons {_APART:g} s apart; "
-            "paths, speeds and --axes world take a camera that stands still"
+            "paths, speeds and --axes world take a camera that stands still without --camera-path"
         )
 
 

@@ -118,9 +118,72 @@ def test_a_calibration_undoes_the_lens_and_places_the_world(run, tmp_path):
     np.testing.assert_allclose(world["R_world_camera"], np.diag([1.0, -1, -1]), atol=1e-6)
 
 
+def write_path(path, R, t, kind):
+    """A path of world to camera rotations and translations, 30 frames/s, as TUM's text, images.txt or .npz."""
+    turn = Rotation.from_matrix(R)
+    if kind == "npz":
+        np.savez(path, rotation=R, translation=t, seconds=np.arange(len(R)) / 30)
+    elif kind == "tum":
+        rows = np.concatenate([turn.inv().apply(-t), turn.inv().as_quat()], 1)
+        path.write_text("".join(f"{n / 30:.6f} {' '.join(map(repr, row))}\n" for n, row in enumerate(rows.tolist())))
+    else:
+        rows = np.concatenate([np.roll(turn.as_quat(), 1, 1), t], 1).tolist()
+        lines = [f"{n} {' '.join(map(repr, row))} 1 im_{n + 1:04d}.png\n\n" for n, row in enumerate(rows)]
+        path.write_text("# Image list\n" + "".join(lines))
+    return path
+
+
+def test_a_moving_cameras_path_gives_the_same_world_in_each_format(run, refused, tmp_path, capsys):
+    share = np.linspace(0, 1, 90)[:, None]
+    R = Rotation.from_euler("yx", np.concatenate([25 * share, 5 * share], 1), degrees=True).as_matrix()
+    t, flags = share * [0.5, 0.0, -0.4], ("lift", CLIP, "--axes", "world", "--gravity", "0,1,0", "--floor", 1.5)
+    results = []
+    for kind, name in (("npz", "a.npz"), ("tum", "a.txt"), ("colmap", "images.txt")):
+        scale = 2 if kind == "tum" else 1
+        file = write_path(tmp_path / name, R, t / scale, kind)
+        run(*flags, "--out", tmp_path / kind, "--camera-path", file, "--camera-scale", scale)
+        results.append(result(tmp_path / kind, "demo_clip")[0])
+    assert f"camera path {tmp_path / 'images.txt'}: 90 poses at 0 to 89 frames" in capsys.readouterr().out
+    for name in ("root_world", "joints_world", "samples", "R_world_camera", "t_world_camera"):
+        for other in results[1:]:
+            np.testing.assert_allclose(other[name], results[0][name], atol=1e-4)
+    run("lift", CLIP, "--out", tmp_path / "camera")
+    before, after = result(tmp_path / "camera", "demo_clip")[0], results[0]
+    W, w = after["R_world_camera"], after["t_world_camera"]
+    np.testing.assert_allclose(W[50], W[0] @ R[0] @ R[50].T, atol=1e-5)
+    np.testing.assert_allclose(after["samples"][:, 50], before["samples"][:, 50] @ W[50].T, atol=1e-5)
+    np.testing.assert_allclose(after["root"][:, 50], before["root"][:, 50] @ W[50].T + w[50], atol=1e-4)
+    np.testing.assert_allclose(after["covariance"][50, 6], W[50] @ before["covariance"][50, 6] @ W[50].T, atol=1e-6)
+    path, short, place = tmp_path / "a.npz", write_path(tmp_path / "short.npz", R[:60], t[:60], "npz"), tmp_path / "o"
+    in_world, calibrated = (
+        ("--axes", "world"),
+        ("--calibration", toml(tmp_path / "c.toml", R, t), "--camera-name", "camA"),
+    )
+    for message, *arguments in (
+        ("--camera-path: is for --axes world", path),
+        ("short.npz: poses of seconds 0 to 1.966666667, and people are seen in 0 to 2.9", short, *in_world),
+        ("--up: is for", path, *in_world, "--gravity", "0,1,0", "--up", "z"),
+        ("--camera-path: the camera of --calibration", path, *in_world, *calibrated),
+    ):
+        assert message in refused("lift", CLIP, "--out", place, "--camera-path", *arguments)
+    assert "--camera-scale: is for --camera-path" in refused(*flags, "--out", place, "--camera-scale", 2)
+    assert not place.exists()
+
+
+def test_the_vertical_of_a_moving_camera_is_told_frame_by_frame():
+    """`--gravity` is that of the first frame, `--up` an axis of the path's world."""
+    R = Rotation.from_euler("x", [[20], [10], [-30]], degrees=True).as_matrix()
+    camera = SimpleNamespace(R_cam_world=R, t_cam=np.zeros((3, 3)))
+    data = SimpleNamespace(calibrated=camera, source=SimpleNamespace(frame=np.array([5, 4, 6])))
+    level = world.upward(data, WorldAxes(axes="world", gravity=(0.0, 1.0, 0.0)))
+    np.testing.assert_allclose(level, R @ R[1].T @ [0, -1, 0], atol=1e-6)
+    np.testing.assert_allclose(world.upward(data, WorldAxes(axes="world", up="z")), R[..., 2], atol=1e-6)
+    assert world.upward(data, WorldAxes(axes="world")) is None
+
+
 def test_what_falls_along_gravity_is_down(monkeypatch):
     given = WorldAxes(axes="world", gravity=(0.0, 3.0, 4.0))
-    np.testing.assert_allclose(world.upward(None, given), [0, -0.6, -0.8], atol=1e-6)
+    np.testing.assert_allclose(world.upward(SimpleNamespace(calibrated=None), given), [0, -0.6, -0.8], atol=1e-6)
     monkeypatch.setattr(world, "to_world", lambda *_, gravity, **__: gravity)
     data = SimpleNamespace(source=SimpleNamespace(frame=None, person=None, fps=30.0), calibrated=None)
     np.testing.assert_array_equal(world.find(data, {"pose": 0, "root": 0}, H36M_17, given), [0, 3, 4])
