@@ -46,7 +46,7 @@ NEVER = (
     ("app.detect", "networks"),
 )
 HEAVY = {
-    *("orbax", "matplotlib", "viser", "scipy", "sklearn", "tensorboard", "tensorboardX"),
+    *("orbax", "matplotlib", "scipy", "sklearn", "tensorboard", "tensorboardX"),
     *("flatbuffers", "av", "ai_edge_litert", "onnx", "onnxruntime", "ezc3d"),
 }
 # What `import jaxpose` adds to jax and flax; together 0.1 to 0.2 s where these take 0.8 s.

@@ -5,7 +5,6 @@ A stub gives results of the right shapes that depend on what it is given, so tha
 
 import contextlib
 import os
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,7 +91,7 @@ _STUBS = {
     "denoise.motion_task.denoise_motion": _denoise_motion,
     "denoise.skeleton_of": lambda xyz, rest, level: _none(),
     "clips.weights.fetch": _none,
-    "view.package": lambda *_: types.SimpleNamespace(ViserServer=_none),
+    "view.Server.serve_forever": _none,
     "models.can_judge": lambda model: False,
 }
 

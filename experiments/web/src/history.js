@@ -1,11 +1,10 @@
 // The last answers as the steps of one of the library's pages: its arrays, in which each new answer is the last step.
 
-import {read} from '../../../jaxpose/app/viz/web/data.js';
+import {read, UNKNOWN} from '../../../jaxpose/app/viz/web/data.js';
 import {spread} from './spread.js';
 
 const ABOUT = {low: [-0.8, -1, -0.8], high: [0.8, 0.85, 0.8]}; // metres about the hip, that is in sight
 const MIRROR = [1, -1, -1]; // camera axes (y down, z forward) to those of pages
-const UNKNOWN = 65535; // mm
 
 /** The content of a page without poses, of what the build wrote beside the model. */
 export async function emptyPage({body, input, input_lines}) {

@@ -107,7 +107,7 @@ _AXES = {
     "y": ("world axes: y up", ("x", "y", "z")),
     "z": ("world axes: z up", ("x", "y", "z")),
 }
-_SCRIPTS = ("data", "vectors", "shaders", "renderer", "drawing", "panel", "timeline", "viewer", "start")  # in order
+_SCRIPTS = ("data", "vectors", "shaders", "renderer", "drawing", "panel", "timeline", "drag", "viewer", "start")
 _MODULE_WORDS = re.compile("^(import .*\n|export )", re.MULTILINE)  # which one script of all modules does not need
 _COLOURS = {sc.LIMBS: "sides", sc.PALE_LIMBS: "pale", (sc.TRUTH,) * 3: "truth", (sc.GIVEN,) * 3: "given"}
 _BONE, _DOT = 0.0032, 0.0045  # metres of radius for a layer's width and dot

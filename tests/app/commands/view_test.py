@@ -1,15 +1,23 @@
 """`jaxpose view`: what a dragged joint does to the answer, that no answer compiles anew, and what bad input gets."""
 
+import functools
+import http.client
+import json
 import socket
-import sys
+import threading
 
 import numpy as np
 import pytest
+from browser import browser
 from compilations import counted
+from drawn import Read
 from shared import refuses
 
 from jaxpose.app.commands import view as command
 from jaxpose.app.commands.options import View
+from jaxpose.app.viz.scenes import Page
+from jaxpose.files import ASSETS
+from jaxpose.geometry.axes import from_camera
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.results import read_result
 from jaxpose.model import load
@@ -21,9 +29,6 @@ WRIST, ELBOW, HIP = (H36M_17.joints.index(name) for name in ("left_wrist", "left
 @pytest.fixture(scope="module")
 def posed(tmp_path_factory):
     """A result of three frames, in a world with z up: a person of the bundled clip, with 40 mm of spread."""
-    from jaxpose.files import ASSETS
-    from jaxpose.geometry.axes import from_camera
-
     with np.load(ASSETS / "demo_clip.npz") as z:
         joints = z["joints_cam"][:3]
     samples = joints + np.random.default_rng(0).normal(0, 0.04, (50, 3, J, 3))
@@ -38,15 +43,6 @@ def posed(tmp_path_factory):
     }
     np.savez(path, **arrays)
     return path, joints
-
-
-def test_a_result_is_read_as_it_stands(posed):
-    path, joints = posed
-    result = read_result(path, H36M_17)
-    np.testing.assert_allclose(result.mean, joints, atol=0.03)
-    np.testing.assert_allclose(result.std, 0.04, rtol=0.25)
-    assert result.samples.shape == (50, 3, J, 3)
-    assert result.up == "z"
 
 
 def test_what_the_model_is_told(posed):
@@ -66,99 +62,114 @@ def test_a_dragged_joint_is_where_it_was_put_the_pose_follows_and_nothing_is_com
     result = read_result(posed[0], H36M_17)
     posterior = command.Posterior(load("pose17_fast"), 20)
     start = posterior(result, 0, {})
-    assert start.samples.shape == (20, J, 3)
-    np.testing.assert_allclose(start.samples.mean(0), result.mean[0], atol=0.12)
+    assert start.shape == (20, J, 3)
+    np.testing.assert_allclose(start.mean(0), result.mean[0], atol=0.12)
     raised = result.mean[0, WRIST] + [0, -0.25, -0.1]
     with counted() as made:
         answer = posterior(result, 0, {WRIST: raised})
         both = posterior(result, 2, {WRIST: raised, HIP: result.mean[2, HIP]})
     assert made.count == 0
     # exact joints have no noise: all poses have them there, to the last bits of float32
-    np.testing.assert_allclose(answer.samples[:, WRIST], np.broadcast_to(raised, (20, 3)), atol=1e-5)
-    np.testing.assert_allclose(both.samples[:, HIP], np.broadcast_to(result.mean[2, HIP], (20, 3)), atol=1e-5)
-    assert answer.samples[:, ELBOW, 1].mean() < start.samples[:, ELBOW, 1].mean() - 0.03  # y is down
-    forearm = np.linalg.norm(answer.samples[:, WRIST] - answer.samples[:, ELBOW], axis=-1)
+    np.testing.assert_allclose(answer[:, WRIST], np.broadcast_to(raised, (20, 3)), atol=1e-5)
+    np.testing.assert_allclose(both[:, HIP], np.broadcast_to(result.mean[2, HIP], (20, 3)), atol=1e-5)
+    assert answer[:, ELBOW, 1].mean() < start[:, ELBOW, 1].mean() - 0.03  # y is down
+    forearm = np.linalg.norm(answer[:, WRIST] - answer[:, ELBOW], axis=-1)
     assert 0.15 < np.median(forearm) < 0.4  # metres
     legs = [H36M_17.joints.index(f"{side}_ankle") for side in ("left", "right")]
-    assert np.abs(answer.samples[:, legs].mean(0) - start.samples[:, legs].mean(0)).max() < 0.15
+    assert np.abs(answer[:, legs].mean(0) - start[:, legs].mean(0)).max() < 0.15
 
 
-class Handle:
-    """A control of a page: a value, and what is called when the user changes it."""
-
-    def __init__(self, value=None):
-        self.value, self.position, self.content, self.calls = value, (0.0, 0.0, 0.0), "", []
-
-    def on_update(self, call):
-        self.calls.append(call)
-
-    on_click = on_update
-
-    def change(self, **values):
-        for name, value in values.items():
-            setattr(self, name, value)
-        for call in self.calls:
-            call(None)
+def fits(result, row, dragged):
+    poses = np.tile(result.mean[row] + 1, (7, 1, 1))
+    for joint, place in dragged.items():
+        poses[:, joint] = place
+    return poses
 
 
-class Server:
-    """What the stage asks of viser: points that are drawn, by their names, and controls, by those of their calls."""
-
-    def __init__(self):
-        self.scene = self.gui = self.initial_camera = self
-        self.drawn, self.made = {}, {}
-
-    def set_up_direction(self, up):
-        self.up = up
-
-    def __getattr__(self, call):
-        def add(label, *given, initial_value=None, **_):
-            if call in ("add_line_segments", "add_point_cloud"):
-                self.drawn[label] = given[0]
-            value = given[-1] if call == "add_slider" else initial_value
-            return self.made.setdefault(call.removeprefix("add_"), Handle(value))
-
-        return add
+@pytest.fixture(scope="module")
+def server(posed):
+    result = read_result(posed[0], H36M_17)
+    with command.Server("127.0.0.1", 0) as made:
+        made.page = command.page(result, H36M_17, "clip", "drag a joint")
+        made.answer = functools.partial(command.answer, fits, result, H36M_17)
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield made
+        made.shutdown()
 
 
-def test_the_stage_draws_what_is_dragged_in_the_axes_of_the_file(posed):
-    result, asked = read_result(posed[0], H36M_17), []
-
-    def posterior(result, row, dragged):
-        asked.append((row, dict(dragged)))
-        return command.Answer(np.tile(result.mean[row] + 1, (7, 1, 1)), 0.012)
-
-    server = Server()
-    command._Stage(server, result, H36M_17, posterior, "a processor")
-    assert server.up == "+z"
-    assert "a processor" in server.made["markdown"].content
-    bones = J - 1
-    assert len(server.drawn["/hypotheses"]) == 40 * bones
-    server.made["dropdown"].change(value="left_wrist")
-    from jaxpose.geometry.axes import from_camera
-
-    np.testing.assert_allclose(
-        server.made["transform_controls"].position, from_camera(result.mean[0], "z")[WRIST], atol=1e-5
-    )
-    server.made["transform_controls"].change(position=(0.1, 0.2, 0.3))
-    ((row, dragged),) = asked
-    assert row == 0
-    np.testing.assert_allclose(from_camera(dragged[WRIST], "z"), [0.1, 0.2, 0.3], atol=1e-6)
-    assert len(server.drawn["/hypotheses"]) == 7 * bones
-    assert "12 ms" in server.made["markdown"].content
-    assert "dragged: left_wrist" in server.made["markdown"].content
-    server.made["slider"].change(value=2)
-    assert "dragged: none" in server.made["markdown"].content
-    assert "frame 2" in server.made["markdown"].content
+def said(server, method="POST", path="/answer", body="", **headers):
+    """Status and text of a reply."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+    headers = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, body, headers)
+    return (reply := connection.getresponse()).status, reply.read().decode()
 
 
-def test_a_missing_extra_and_a_port_that_is_taken_are_named(posed, monkeypatch):
+def test_the_page_is_the_result_and_an_answer_has_the_joint_where_it_was_dragged(posed, server):
+    """In the axes of the file, z up, within the 0.25 mm of pages."""
+    result = read_result(posed[0], H36M_17)
+    np.testing.assert_allclose(result.mean, posed[1], atol=0.03)
+    np.testing.assert_allclose(result.std, 0.04, rtol=0.25)
+    status, text = said(server, "GET", "/")
+    page = Read(text)
+    assert status == 200
+    assert "default-src 'none'; connect-src 'self'" in text
+    assert page.content["rows"] == [[0, 1, 2]]
+    np.testing.assert_allclose(page.poses("mean")[0], result.mean, atol=2.6e-4)
+    evenly = np.linspace(0, 49, 40).round().astype(int)
+    np.testing.assert_allclose(page.poses("hypotheses"), result.samples[evenly], atol=2.6e-4)
+    reply = said(server, body='{"row": 2, "joints": {"left_wrist": [0.1, 4, 1.3], "hip": [0, 4, 1]}}')
+    answer = Read(Page(**json.loads(reply[1])).html())
+    expected = fits(result, 2, {WRIST: [0.1, -1.3, 4], HIP: [0, -1, 4]})  # camera axes: y down, z forward
+    np.testing.assert_allclose(answer.poses("hypotheses")[:, 0], expected, atol=2.6e-4)
+    np.testing.assert_allclose(answer.poses("mean")[0, 0], expected[0], atol=2.6e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"Host": "evil.example"}, "Host: got 'evil.example', must be an address or localhost"),
+        ({"Content_Type": "text/plain"}, "Content-Type: got text/plain, must be application/json"),
+        ({"Content_Length": "9" * 20}, "Content-Length: got '99999999999999999999', must be from 0 to 100000"),
+        ({"path": "/other"}, "path: got '/other', must be / (GET) or /answer (POST)"),
+        ({"method": "PUT"}, "Unsupported method ('PUT')"),
+        ({"body": "{"}, 'request: must be JSON {"row": N, "joints": {name: [x, y, z]}}'),
+        ({"body": "[" * 99_999}, "request: must be JSON"),
+        ({"body": '{"row": 0, "joints": 3}'}, "request: must be JSON"),
+        ({"body": '{"row": 3, "joints": {}}'}, "row: got 3, must be a whole number from 0 to 2"),
+        ({"body": '{"row": 0, "joints": {"wing": [0, 0, 1]}}'}, "joints: got 'wing', must be one of hip, right_hip"),
+        ({"body": '{"row": 0, "joints": {"hip": [0, NaN, 1]}}'}, "joints: hip is [0, nan, 1], must be three numbers"),
+        ({"body": '{"row": 0, "joints": {"hip": [0, 1]}}'}, "joints: hip is [0, 1], must be three numbers of metres"),
+    ],
+)
+def test_bad_requests_get_one_line_and_do_not_end_the_server(server, change, message):
+    status, text = said(server, **change)
+    assert 400 <= status < 600
+    assert json.loads(text)["error"].startswith(message)
+    assert text.count("\n") == 1
+    assert said(server, "GET", "/", Host=f"localhost:{server.server_port}")[0] == 200
+
+
+def test_a_joint_is_dragged_in_the_browser(server):
+    with browser() as chromium:
+        chromium.open(f"http://127.0.0.1:{server.server_port}/")
+        place = f"viewer.show.joint(viewer.show.main, 0, 0, {WRIST})"
+        box = "const box = viewer.canvas.getBoundingClientRect(), size = [box.width, box.height];"
+        seen = f"projected(viewer.camera.matrix(size[0] / size[1]), {place}, size)"
+        x, y, *start = chromium.run(f"{box} const at = {seen}; return [at[0] + box.left, at[1] + box.top, ...{place}]")
+        chromium.drag((round(x), round(y)), (40, -60))
+        chromium.until("document.getElementById('note').textContent.startsWith('poses that fit left wrist')")
+        assert chromium.run(f"return {place}")[1] > start[1] + 0.05
+        hips = chromium.run("return [0, 1].map((l) => viewer.show.joint(viewer.show.layers[l], 0, 0, 0))")
+        np.testing.assert_allclose(*hips, atol=1e-3)  # of the answer, whose poses are alike
+        chromium.press("Escape")
+        assert chromium.run(f"return {place}") == start
+        assert chromium.log() == []
+
+
+def test_a_port_that_is_taken_is_named(posed):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        monkeypatch.setattr(command, "package", lambda *_: None)
         refuses(f"--port: 127.0.0.1:{port} is not free", next, command.view(View(posed[0], port=port)))
-    monkeypatch.undo()
-    monkeypatch.setitem(sys.modules, "viser", None)
-    refuses(r'pip install "jaxpose\[view\]"', next, command.view(View(posed[0])))

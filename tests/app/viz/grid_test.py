@@ -74,9 +74,11 @@ def test_given_joints_are_marked_and_hidden_bones_stand_out(walk):
     given = np.where(hidden[..., None], np.nan, truth)
     page = read(states, truth=truth, given=given)
     assert np.isnan(page.poses("given")[:, 0]).any(-1).tolist() == hidden.tolist()
-    bones = page.whole(page.layers("hypotheses, hidden part")[0]["bones"])[:, 0]
-    ends = hidden | hidden[:, list(H36M_17.parents)]
-    np.testing.assert_array_equal(bones, np.tile(ends, (H, 1)))
+    ends = np.tile(hidden | hidden[:, list(H36M_17.parents)], (H, 1))
+    for each in (page, read(states, observed=~hidden)):
+        for part, bones in (("hidden", ends), ("observed", ~ends)):
+            layer = each.layers(f"hypotheses, {part} part")[0]
+            np.testing.assert_array_equal(each.whole(layer["bones"])[:, 0], bones)
 
 
 def test_2d_inputs_lie_in_tiles(walk):

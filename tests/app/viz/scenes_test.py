@@ -24,11 +24,6 @@ def test_layers_hold_hypotheses_their_mean_and_the_truth_of_every_frame():
     (flat,) = page.content["flat"]["layers"]
     np.testing.assert_allclose(page.positions(flat["poses"])[0], keypoints, atol=0.13)
     np.testing.assert_allclose(page.whole(flat["strength"])[0] / 255, confidence, atol=0.5 / 255)
-    assert page.content["steps"] == {
-        "labels": [f"frame {n} · {n / 25:.2f} s" for n in range(N)],
-        "seconds": 0.04,
-        "start": 0,
-    }
     (skeleton,) = page.content["skeletons"]
     assert skeleton["joints"] == list(H36M_17.joints)
     sides = dict(zip(skeleton["joints"], skeleton["sides"], strict=True))
@@ -68,12 +63,9 @@ def test_axes_are_those_of_the_data(up, words):
     page = read(to_camera(world, up), up=up)
     axes = page.content["axes"]
     assert axes["said"].startswith(words)
-    (layer,) = page.layers("pose")
-    told = page.positions(layer["poses"]) @ np.array(axes["turn"]).T
+    told = page.positions(page.layers("pose")[0]["poses"]) @ np.array(axes["turn"]).T
     np.testing.assert_allclose(told[0, 0], world[0, 0], atol=WITHIN)
-    caption = " ".join(page.content["caption"])
-    assert ("camera axes" in caption) == (up == "-y")
-    assert ("world axes" in caption) == (up != "-y")
+    assert words.partition(":")[0] in " ".join(page.content["caption"])
 
 
 def test_the_spread_is_that_of_the_samples_about_their_mean_at_the_persons_place():
@@ -105,19 +97,6 @@ def test_missing_and_unusual_are_marked_by_frame_person_and_joint():
     given = np.where(np.arange(J)[:, None] == 8, np.nan, samples[0])
     page = read(samples, given=given)
     assert np.argwhere(page.whole(page.content["marks"]["missing"]))[:, 2].tolist() == [8] * N
-
-
-def test_bones_with_a_hidden_end_are_a_layer_of_their_own():
-    samples = random_pose_set()[0]
-    observed = np.ones((N, J), bool)
-    observed[0, [2, 3]] = observed[1, 9] = False
-    page = read(samples, observed=observed)
-    hidden, seen = (
-        page.whole(page.layers(f"hypotheses, {name} part")[0]["bones"])[0] for name in ("hidden", "observed")
-    )
-    ends = observed & observed[:, list(H36M_17.parents)]
-    np.testing.assert_array_equal(hidden == 1, ~ends)
-    np.testing.assert_array_equal(hidden + seen, 1)
 
 
 def test_reprojected_hypotheses_are_in_the_2d_part():

@@ -1,5 +1,6 @@
 """The viewer in headless Chromium: it draws what the page holds, plays, answers keys and pointers, logs no error."""
 
+import base64
 import io
 
 import numpy as np
@@ -42,8 +43,6 @@ def page(tmp_path_factory):
 def colours(chromium):
     """The pixels of the 3D canvas, [height, width, 3]."""
     data = chromium.run("viewer.draw(); return viewer.canvas.toDataURL('image/png').split(',')[1]")
-    import base64
-
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")).astype(int)
 
 
@@ -85,6 +84,9 @@ def test_the_page_draws_plays_and_answers_without_an_error(chromium, page):
     chromium.press("u")
     assert not chromium.run("return viewer.show.hidden.has('capsules')")
     assert np.abs(colours(chromium) - light).max(-1).mean() > 1
+    chromium.press("?")
+    assert "Reading the picture" in chromium.run("return document.getElementById('keys').innerText")
+    chromium.press("Escape")
     chromium.run("document.getElementById('theme').click()")
     assert colours(chromium)[5, 5].max() < 60 < light[5, 5].min()
     assert chromium.log() == []
@@ -99,6 +101,12 @@ def test_positions_in_the_browser_are_those_of_the_file(chromium, page):
         np.testing.assert_allclose(np.array(got, float).reshape(wanted.shape), wanted, atol=1e-5)
     radius = read.whole(read.content["uncertainty"]["radius_mm"])
     assert chromium.run("return viewer.show.uncertainty.radius(1, 7, 5)") == radius[1, 7, 5]
+    ends = [radius[(radius > 0) & (radius < 65535)].min(), radius[radius < 65535].max()]
+    assert chromium.run("return viewer.show.range()") == ends
+    assert chromium.run(f"return {[*map(int, ends)]}.map((mm) => viewer.show.shade(mm))") == [0, 64]
+    assert chromium.run("return document.querySelector('#scale .ramp').textContent").endswith(
+        f"{ends[0]} mm{ends[1]} mm"
+    )
     assert chromium.run("return [viewer.show.marks.missing(0, 3, 2), viewer.show.marks.missing(0, 3, 3)]") == [
         True,
         False,

@@ -1,6 +1,7 @@
 // The arrays of a page as page.py wrote them.
 
 const MISSING = -32768;
+export const UNKNOWN = 65535; // millimetres
 
 // What a page shows: its description with the arrays that it names, read from `packed`, all arrays as one text.
 export async function read(content, packed) {
@@ -91,7 +92,7 @@ function readUncertainty(bytes, given) {
   const at = (p, f, j) => (p * steps + f) * joints + j;
   return {
     people, steps, joints, mean: mean.values, shape: positions(bytes, given.shape).values, inner, mm: radius, at,
-    radius: (p, f, j) => (radius[at(p, f, j)] === 65535 ? NaN : radius[at(p, f, j)]),
+    radius: (p, f, j) => (radius[at(p, f, j)] === UNKNOWN ? NaN : radius[at(p, f, j)]),
   };
 }
 

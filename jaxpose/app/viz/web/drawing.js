@@ -1,5 +1,6 @@
 // From what the page holds to what the renderer draws, for one step; colours, and which joint lies under a pointer.
 
+import { UNKNOWN } from "./data.js";
 import { dot, looking, mix, projected } from "./vectors.js";
 
 export const THEMES = {
@@ -13,18 +14,18 @@ export const THEMES = {
   },
 };
 export const PEOPLE = ["#0f84cf", "#e0711a", "#12a87f", "#c769a0", "#c9a20c", "#8d6fd1", "#4fb3c9", "#a5694f"];
-// Of a 90 % radius, evenly spaced on a logarithmic scale.
-export const RAMP = ["#2c7bb6", "#59b0c4", "#e3c94f", "#f08a3c", "#c8213a"], RAMP_MM = [15, 400];
+export const RAMP = ["#2c7bb6", "#59b0c4", "#e3c94f", "#f08a3c", "#c8213a"]; // of radii, from the smallest to the largest
 
 export const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255);
 export const css = (c) => `rgb(${c.map((v) => Math.round(v * 255)).join(" ")})`;
-
-export function ramp(mm) {
-  if (!(mm >= 0)) return [0.5, 0.5, 0.5];
-  const share = Math.log(mm / RAMP_MM[0]) / Math.log(RAMP_MM[1] / RAMP_MM[0]);
-  const at = Math.max(0, Math.min(0.9999, share)) * (RAMP.length - 1), low = Math.floor(at);
+const SHADES = Array.from({ length: 65 }, (_, i) => {
+  const at = i / 16, low = Math.min(3, Math.floor(at));
   return mix(rgb(RAMP[low]), rgb(RAMP[low + 1]), at - low);
-}
+});
+export const STYLES = SHADES.map(css), GREY = [0.5, 0.5, 0.5];
+
+// Arrays of an uncertainty: their numbers for each joint, and what these are in a gap.
+const SPREAD = [["mean", 3, NaN], ["shape", 6, NaN], ["inner", 1, 0], ["mm", 1, UNKNOWN]];
 
 export class Show {
   // content: as `read` of data.js returns it.
@@ -51,11 +52,59 @@ export class Show {
     return [layer.poses[at], layer.poses[at + 1], layer.poses[at + 2]];
   }
 
+  // The pose of a person in a step, as the content of a page of that alone.
+  take(person, step) {
+    const given = this.uncertainty, at = given?.at(person, step, 0);
+    const layers = this.layers.map((layer) => {
+      const poses = [];
+      for (let l = person; l < layer.count; l += this.people) poses.push(...layer.poses.subarray(layer.at(l, step) * 3, (layer.at(l, step) + layer.joints) * 3));
+      return { group: layer.group, poses: new Float32Array(poses), count: layer.count / this.people };
+    });
+    const copied = ([name, width]) => [name, given[name].slice(at * width, (at + given.joints) * width)];
+    return { layers, uncertainty: given && Object.fromEntries(SPREAD.map(copied)) };
+  }
+
+  // Puts the one pose of another page's content in the place of a person in a step.
+  put(person, step, { layers, uncertainty }) {
+    for (const layer of this.layers) {
+      const { poses, count } = layers.find((each) => each.group === layer.group) || layers.at(-1), size = layer.joints * 3;
+      for (let h = 0; h * this.people < layer.count; h++) {
+        const from = (h % count) * size;
+        layer.poses.set(poses.subarray(from, from + size), layer.at(h * this.people + person, step) * 3);
+      }
+    }
+    const given = this.uncertainty, at = given?.at(person, step, 0);
+    for (const [name, width, gap] of given ? SPREAD : []) given[name].set(uncertainty?.[name] || Array(given.joints * width).fill(gap), at * width);
+    this.version++;
+  }
+
+  // One joint of the main layer.
+  move(person, step, joint, place) {
+    this.main.poses.set(place, (this.main.at(person, step) + joint) * 3);
+  }
+
+  // The ends of the scale of colours: the smallest radius above 0 and the largest of the page, in millimetres; null without any.
+  range() {
+    if (this.ranged !== this.version) {
+      this.ranged = this.version;
+      const seen = this.uncertainty.mm.filter((mm) => mm > 0 && mm < UNKNOWN);
+      this.ends = seen.length ? [seen.reduce((a, b) => Math.min(a, b)), seen.reduce((a, b) => Math.max(a, b))] : null;
+    }
+    return this.ends;
+  }
+
+  // The colour of a radius by its number among 65, evenly spaced on a logarithmic scale; NaN where it is not known.
+  shade(mm) {
+    if (!(mm >= 0)) return NaN;
+    const [low, high] = this.range() || [1, 1], share = Math.log(Math.max(mm, low) / low) / Math.log(high / low);
+    return Math.round(64 * (share || 0));
+  }
+
   colourOf(layer, person, step, joint) {
     const theme = this.theme, side = this.skeleton(layer).sides[joint];
     if (layer.colour === "truth" || layer.colour === "given") return rgb(theme[layer.colour]);
     if (layer.colour.startsWith("#")) return rgb(layer.colour);
-    if (this.colour === "uncertainty" && this.uncertainty) return ramp(this.uncertainty.radius(person, step, joint));
+    if (this.colour === "uncertainty" && this.uncertainty) return SHADES[this.shade(this.uncertainty.radius(person, step, joint))] || GREY;
     if (this.colour === "person") {
       const own = rgb(PEOPLE[person % PEOPLE.length]);
       return side === 0 ? mix(own, [1, 1, 1], 0.28) : side === 1 ? mix(own, [0, 0, 0], 0.18) : own;
@@ -128,7 +177,7 @@ export class Show {
           return { p: [...given.mean.subarray(at * 3, at * 3 + 3)], shape, mm: given.radius(p, step, k) };
         });
         if (ends.some((e) => e.p[0] !== e.p[0] || e.shape[0] !== e.shape[0])) continue;
-        const tints = ends.map((e, n) => (this.colour === "uncertainty" ? ramp(e.mm) : this.colourOf(this.main, p, step, n ? j : i)));
+        const tints = ends.map((e, n) => (this.colour === "uncertainty" ? SHADES[this.shade(e.mm)] || GREY : this.colourOf(this.main, p, step, n ? j : i)));
         out.push(...ends[0].p, ...ends[1].p, ...ends[0].shape, ...ends[1].shape);
         out.push(...tints[1], inner ? 0.5 : 0.24, ...tints[1], inner ? 0.5 : 0.24);
         if (this.colour === "uncertainty") out.splice(-8, 3, ...tints[0]);

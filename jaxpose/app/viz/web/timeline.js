@@ -1,6 +1,6 @@
 // Steps over time: play, scrub, and for each joint its 90 % radius over time as a strip of colours.
 
-import { css, RAMP, RAMP_MM, ramp, rgb } from "./drawing.js";
+import { css, RAMP, rgb, STYLES } from "./drawing.js";
 
 const GUTTER = 96, MARKS = 8;
 
@@ -56,7 +56,7 @@ export class Timeline {
 
   describeStrip() {
     const { uncertainty, marks, theme } = this.show, scale = this.find("scale"), parts = [];
-    if (uncertainty) parts.push(rampKey("90 % radius of a joint"));
+    if (uncertainty) parts.push(rampKey("90 % radius of a joint", this.show));
     if (marks.any.missing) parts.push(mark("missing in the input", css(rgb(theme.truth))));
     if (marks.any.unusual) parts.push(mark("doubtful", "#c2297e"));
     scale.replaceChildren(...parts);
@@ -157,7 +157,7 @@ export class Timeline {
         const mm = uncertainty ? uncertainty.radius(p, f, j) : NaN, x = gutter + f * cell;
         const here = uncertainty ? uncertainty.mean[uncertainty.at(p, f, j) * 3] : 0;
         if (here !== here) continue;
-        context.fillStyle = uncertainty ? css(ramp(mm)) : css(rgb(theme.sides[2]));
+        context.fillStyle = uncertainty ? STYLES[this.show.shade(mm)] || "#808080" : css(rgb(theme.sides[2]));
         context.fillRect(x, y, cell + 0.5, row - 1);
         if (!marks.missing(p, f, j)) continue;
         context.fillStyle = truth;
@@ -176,10 +176,11 @@ export class Timeline {
   }
 }
 
-export function rampKey(text) {
+export function rampKey(text, show) {
   const key = element("span", "ramp"), bar = element("i");
   bar.style.background = `linear-gradient(90deg, ${RAMP.join(", ")})`;
-  key.append(`${text} ${RAMP_MM[0]} mm`, bar, `${RAMP_MM[1]} mm`);
+  const [low, high] = show.range()?.map((mm) => `${mm} mm`) || ["", ""];
+  key.append(`${text} ${low}`, bar, high);
   return key;
 }
 

@@ -99,6 +99,13 @@ export class Orbit {
     this.target = add(this.target, add(times(right, -dx * scale), times(over, dy * scale)));
   }
 
+  // A point moved with the pointer, by shares of the picture's height: in the plane of the picture, or nearer and away.
+  carried(p, dx, dy, deep) {
+    const back = this.back(), right = unit(cross([0, 1, 0], back)), over = cross(back, right);
+    const scale = 2 * dot(minus(this.eye(), p), back) * Math.tan(FIELD_OF_VIEW / 2);
+    return add(p, deep ? times(back, dy * scale) : add(times(right, dx * scale), times(over, -dy * scale)));
+  }
+
   back() {
     const level = Math.cos(this.pitch);
     return [Math.sin(this.yaw) * level, Math.sin(this.pitch), Math.cos(this.yaw) * level];

@@ -1,6 +1,7 @@
 // The page: layout, pointer and keys, legend, and drawing when something has changed.
 
 import { css, drawAxes, PEOPLE, rgb, Show, THEMES } from "./drawing.js";
+import { Drag } from "./drag.js";
 import { Panel } from "./panel.js";
 import { Renderer } from "./renderer.js";
 import { element, rampKey, Timeline } from "./timeline.js";
@@ -19,6 +20,7 @@ export class Viewer {
     this.changed = () => this.request();
     this.panel = new Panel(this.show, this.changed);
     this.timeline = new Timeline(this.show, this.changed);
+    this.drag = content.rows ? new Drag(this) : null;
     this.selected = null;
     this.hovered = null;
     this.pointers = new Map();
@@ -64,7 +66,7 @@ export class Viewer {
     use(dark.matches ? "dark" : "light");
     dark.addEventListener("change", () => use(dark.matches ? "dark" : "light"));
     this.find("theme").addEventListener("click", () => use(this.show.theme === THEMES.dark ? "light" : "dark"));
-    this.find("help").addEventListener("click", () => this.find("keys").showModal());
+    this.find("help").addEventListener("click", () => this.help());
   }
 
   // An entry for each group of layers and each surface, which shows or hides it, and the choice of colours.
@@ -124,7 +126,7 @@ export class Viewer {
       part.append(text);
       key.append(part);
     };
-    if (show.colour === "uncertainty") return rampKey("");
+    if (show.colour === "uncertainty") return rampKey("", show);
     if (show.colour === "person") {
       this.content.people.slice(0, 12).forEach((name, p) => add(name, PEOPLE[p % PEOPLE.length]));
       return key;
@@ -155,7 +157,7 @@ export class Viewer {
     box.checked = this.follow;
     box.addEventListener("change", () => {
       this.follow = box.checked;
-      this.followed = null;
+      this.followed = this.followedStep = null;
       this.request();
     });
     label.append(box, "Follow the person");
@@ -214,6 +216,8 @@ export class Viewer {
     this.moving = null;
     this.touched = true;
     this.travelled = 0;
+    const found = this.drag && event.button === 0 && this.under([event.offsetX, event.offsetY], 14);
+    this.grabbed = found?.layer === this.show.main ? found : null;
   }
 
   pointed(event) {
@@ -221,7 +225,9 @@ export class Viewer {
     if (!before) return this.hover(this.under(here, 14));
     const high = this.canvas.clientHeight, dx = here[0] - before[0], dy = here[1] - before[1];
     this.travelled += Math.abs(dx) + Math.abs(dy);
-    if (this.pointers.size === 2) {
+    if (this.grabbed && this.pointers.size === 1) {
+      if (this.travelled > 3) this.carry(this.grabbed, dx / high, dy / high, event.shiftKey);
+    } else if (this.pointers.size === 2) {
       const other = [...this.pointers].find(([id]) => id !== event.pointerId)[1];
       const apart = (p) => Math.hypot(p[0] - other[0], p[1] - other[1]) || 1;
       this.camera.zoom(apart(before) / apart(here));
@@ -230,6 +236,12 @@ export class Viewer {
     else this.camera.turn((dx / high) * 3.2, (dy / high) * 3.2);
     this.pointers.set(event.pointerId, here);
     this.request();
+  }
+
+  // Moves a joint with the pointer, or by a key.
+  carry(found, dx, dy, deep) {
+    const p = this.show.joint(found.layer, found.pose, this.timeline.step, found.joint);
+    if (p[0] === p[0]) this.drag.hold(found, this.camera.carried(p, dx, dy, deep));
   }
 
   released(event) {
@@ -259,28 +271,54 @@ export class Viewer {
     this.request();
   }
 
+  // Rows of the help: keys and gestures, what they do, and the actions of the keys.
+  rows() {
+    const { timeline, camera, show, drag } = this, far = (event) => (event.shiftKey ? 10 : 1);
+    const slide = (x, y) => (event) => (event.shiftKey ? camera.pan(x * 0.5, y * 0.5) : camera.turn(x * 1.5, y * 1.5));
+    const near = () => camera.zoom(0.88), view = (name) => () => this.look(name);
+    const carry = (x, y) => (event) => this.selected?.layer === show.main && this.carry(this.selected, x, y, event.shiftKey);
+    return [
+      ["Drag, one finger", "orbit"],
+      ["Right or Shift drag, two fingers", "pan and zoom"],
+      ["Wheel, pinch, + -", "zoom", { "+": near, "=": near, "-": () => camera.zoom(1.14) }],
+      ["W A S D", "orbit; with Shift pan", { a: slide(0.1, 0), d: slide(-0.1, 0), w: slide(0, 0.1), s: slide(0, -0.1) }],
+      ["1 2 3 0", "front, side, top, reset", { 1: view("front"), 2: view("side"), 3: view("top"), 0: view("start") }],
+      show.steps > 1 && ["Space", timeline.live ? "pause and go on" : "play or pause", { " ": () => timeline.toggle() }],
+      show.steps > 1 && ["← → Home End", "step, with Shift ten; first, last", {
+        ArrowLeft: (event) => timeline.go(timeline.step - far(event)), ArrowRight: (event) => timeline.go(timeline.step + far(event)),
+        Home: () => timeline.go(0), End: () => timeline.go(show.steps - 1),
+      }],
+      ["J K", "next and previous joint; Escape for none", { j: () => this.next(1), k: () => this.next(-1) }],
+      drag && ["Drag a joint, or Alt ← → ↑ ↓", "the poses that fit its new place; with Shift nearer and away; Escape lets all joints go", {
+        "Alt+ArrowLeft": carry(-0.01, 0), "Alt+ArrowRight": carry(0.01, 0), "Alt+ArrowUp": carry(0, -0.01), "Alt+ArrowDown": carry(0, 0.01),
+      }],
+      ["H U", "hypotheses, uncertainty capsules", { h: () => this.switch("hypotheses"), u: () => this.switch("capsules") }],
+      ["?", "this help", { "?": () => this.help(), Escape: () => (this.select(null), drag?.letGo()) }],
+    ].filter(Boolean);
+  }
+
+  help() {
+    const list = this.find("keys-list");
+    list.replaceChildren();
+    for (const [told, does] of this.rows()) {
+      const term = element("dt"), isKey = (word) => /^(.|Space|Home|End|Alt|Shift)$/.test(word) && word !== "a";
+      for (const word of told.split(" ")) term.append(isKey(word) ? Object.assign(element("kbd"), { textContent: word }) : word, " ");
+      list.append(term, Object.assign(element("dd"), { textContent: does }));
+    }
+    this.find("keys").showModal();
+  }
+
   key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || this.find("keys").open) return;
+    if (event.ctrlKey || event.metaKey || this.find("keys").open) return;
     const inField = /^(SELECT|INPUT)$/.test(event.target.tagName) && event.target.type !== "checkbox";
     const range = event.target.type === "range";
-    const { timeline, camera } = this, key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const far = event.shiftKey ? 10 : 1;
-    const slide = (x, y) => (event.shiftKey ? camera.pan(x * 0.5, y * 0.5) : camera.turn(x * 1.5, y * 1.5));
-    const views = { 1: "front", 2: "side", 3: "top", 0: "start" };
-    const actions = {
-      " ": () => timeline.toggle(), ArrowLeft: () => timeline.go(timeline.step - far), ArrowRight: () => timeline.go(timeline.step + far),
-      Home: () => timeline.go(0), End: () => timeline.go(this.show.steps - 1),
-      a: () => slide(0.1, 0), d: () => slide(-0.1, 0), w: () => slide(0, 0.1), s: () => slide(0, -0.1),
-      "+": () => camera.zoom(0.88), "=": () => camera.zoom(0.88), "-": () => camera.zoom(1.14),
-      j: () => this.next(1), k: () => this.next(-1), Escape: () => this.select(null),
-      h: () => this.switch("hypotheses"), u: () => this.switch("capsules"), "?": () => this.find("keys").showModal(),
-    };
-    const action = views[key] ? () => this.look(views[key]) : actions[key];
+    const name = event.key.length === 1 ? event.key.toLowerCase() : event.key, key = event.altKey ? `Alt+${name}` : name;
+    const action = Object.assign({}, ...this.rows().map(([, , actions]) => actions))[key];
     const own = (key === " " && /^(BUTTON|SELECT|INPUT|SUMMARY)$/.test(event.target.tagName)) || (inField && !range) ||
       (range && /^(Arrow|Home|End)/.test(key));
     if (!action || own) return;
     event.preventDefault();
-    action();
+    action(event);
     this.request();
   }
 
@@ -307,6 +345,7 @@ export class Viewer {
 
   draw() {
     const { canvas, content, timeline, show, camera } = this, ratio = Math.min(2, devicePixelRatio || 1);
+    if (this.drag && this.drag.step !== timeline.step) this.drag.letGo();
     const size = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
     if (!size[0] || !size[1]) return;
     const begun = performance.now();
@@ -315,6 +354,8 @@ export class Viewer {
       if (!this.touched) camera.look("start", this.aspect(), this.share());
     }
     this.followRoot();
+    if (show.colour === "uncertainty" && this.told !== show.version) document.querySelector("#legend-body .ramp").replaceWith(rampKey("", show));
+    this.told = show.version;
     const box = content.box, middle = mix(box.low, box.high, 0.5), theme = show.theme;
     const look = {
       stage: rgb(theme.stage), grid: theme.grid, shadow: theme.shadow, floor: content.floor, centre: middle,
@@ -329,10 +370,11 @@ export class Viewer {
   }
 
   followRoot() {
-    if (!this.follow) return;
-    const root = this.show.rootOf(0, this.timeline.step);
+    const { step } = this.timeline;
+    if (!this.follow || step === this.followedStep) return; // a joint that is dragged does not move the view
+    const root = this.show.rootOf(0, step);
     if (root && this.followed) this.camera.target = add(this.camera.target, minus(root, this.followed));
-    this.followed = root || this.followed;
+    [this.followed, this.followedStep] = [root || this.followed, step];
   }
 
   // Names of people, the chosen joint, and the axes of the data.
@@ -356,6 +398,14 @@ export class Viewer {
       context.fillText(content.people[p], box[0], box[1]);
     });
     drawAxes(context, size, this.camera, content.axes);
+    for (const place of this.drag?.held.values() || []) {
+      const seen = projected(matrix, place, size);
+      if (!seen) continue;
+      context.fillStyle = this.show.theme.given;
+      context.beginPath();
+      context.arc(seen[0], seen[1], 6, 0, 7);
+      context.fill();
+    }
     const told = this.hovered || this.selected, tip = this.find("tip");
     for (const mark of [this.selected, this.hovered].filter(Boolean)) {
       const p = this.show.joint(mark.layer, mark.pose, this.timeline.step, mark.joint);
