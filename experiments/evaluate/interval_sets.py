@@ -71,8 +71,10 @@ def lifted(model: released.Model, options: Options) -> Iterator[tuple[str, Drawn
     for name, data, person in frames(options):
         result, _ = lifting.lift_all(model, options, data.keypoints, data.confidence, data.intrinsics)
         inputs = bench.on_device(data)
+        error = np.linalg.norm(np.asarray(metrics.align_root(result.mean) - metrics.align_root(inputs[3])), axis=-1)
         typical = np.asarray(typicality(judge, result.mean))
-        yield name, drawn_of(result, data.joints_cam, person, groups=seen_groups(result, inputs, typical))
+        by_group = seen_groups(result, inputs, typical, error.mean(-1))
+        yield name, drawn_of(result, data.joints_cam, person, groups=by_group)
 
 
 def frames(options: Options) -> Iterator[tuple[str, Any, np.ndarray]]:
@@ -91,17 +93,21 @@ def drawn_of(result: Hypotheses, truth: np.ndarray, person: np.ndarray, **more: 
     return Drawn(samples, centred, np.asarray(result.radius_90), person, more.pop("counted", counted), **more)
 
 
-def seen_groups(result: Hypotheses, inputs: tuple[Array, ...], typical: np.ndarray) -> dict[str, np.ndarray]:
-    """Rows by what a user sees of each pose."""
+def seen_groups(
+    result: Hypotheses, inputs: tuple[Array, ...], typical: np.ndarray, error: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Rows by what a user sees of each pose, and by its error [N], which no sign of doubt can surpass."""
     keypoints, confidence, intrinsics, _ = inputs
     root = place(intrinsics, keypoints, confidence, result.mean[None])
     away = jnp.linalg.norm(project(intrinsics, (result.mean + root[0][:, None])) - keypoints, axis=-1)
     extent = jnp.linalg.norm(keypoints.max(1) - keypoints.min(1), axis=-1)
     misfit = np.asarray((away * confidence).sum(-1) / confidence.sum(-1) / extent)
     lean = measure(np.asarray(result.mean), "trunk_elevation")["trunk_elevation"].values[0]
-    seen, third = np.asarray((confidence > 0).sum(-1)), np.quantile(misfit, 2 / 3)
+    seen, radius = np.asarray((confidence > 0).sum(-1)), np.asarray(result.radius_90).mean(-1)
     rows = {"leans below 20 degrees": lean < 20, "20 to 45": (lean >= 20) & (lean < 45), "45 and more": lean >= 45}
-    rows |= {"misfit, lower two thirds": misfit <= third, "upper third": misfit > third}
+    for name, sign in {"misfit": misfit, "radius": radius, "typicality": -typical, "error (oracle)": error}.items():
+        worst = sign > np.quantile(sign, 2 / 3)
+        rows |= {f"{name}, better two thirds": ~worst, f"{name}, worst third": worst}
     rows |= {"all joints visible": seen == 17, "some hidden": seen < 17}
     rows |= {"typicality below 10": typical < 10, "10 to 50": (typical >= 10) & (typical < 50), "50 up": typical >= 50}
     return {name: np.flatnonzero(x) for name, x in rows.items() if x.sum() > 1}

@@ -17,10 +17,11 @@ rotations  hidden parts of body poses completed by a prior over rotations: the r
 2D detected, camera known, root depth not given. The first table of each has a row for each file, the second what the
 intervals of each quantity hold (`jaxpose/evaluation/intervals.py`), left and right alike, with the lowest and highest
 person and the 95 % confidence interval over people; "factor" would make the 90 % interval of these data hold. The
-third, of frames, has the 90 % intervals by what a user can see: lean of the mean pose, misfit of its projection, number
-of visible joints, typicality (of pose17). "radius" is with the model's factors, "without" as the samples have it. Bias:
-of knees whose true flexion is below 15 degrees. Nothing may be chosen by UI-PRMD. One number was, which the command
-prints as "tuned".
+third, of frames, has the 90 % intervals by what a user can see: lean of the mean pose, number of visible joints, and
+the worst third by misfit of the projection, by radius and by typicality (of pose17); beside them the third with the
+largest true errors, the most that any such sign could find. "radius" is with the model's factors, "without" as the
+samples have it. Bias: of knees whose true flexion is below 15 degrees. Nothing may be chosen by UI-PRMD. One number
+was, which the command prints as "tuned".
 """
 
 import dataclasses
