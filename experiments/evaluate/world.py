@@ -1,15 +1,17 @@
-"""The world that one static camera's lifted poses tell, against the true one.
+"""The world that one camera's lifted poses tell, against the true one.
 
     python -m experiments.evaluate world --model=pose17_fast                clips of validation subjects, filmed
     python -m experiments.evaluate world --model=pose17_fast --split=train  the clips on which constants were tuned
     python -m experiments.evaluate world --model=pose17_fast --split=lying  ACCAD's woman, who lies and crawls, filmed
     python -m experiments.evaluate world --model=pose17_fast --walker       a real person in four calibrated cameras
+    python -m experiments.evaluate world --model=pose17_fast --moving=path  filmed by cameras that move on a known path
 
 Filmed: motion capture (30 frames/s, true vertical, floor at 0) is seen by a random static camera 2.5 to 6 m from its
 path, 0.4 to 2.6 m high, rolled by 3 degrees (standard deviation), through the training's simulated detector with errors
-of which 60 % of the variance last 0.3 s. Walker: 100 frames at 60 frames/s; up is the calibration's z, the root and the
-feet are triangulated from all four cameras (1 to 2 cm). Feet stand where the ankle is slower than 0.3 m/s and lower
-than 0.15 m (walker: 0.2 m, since its ankles stand at z = 0.13 m).
+of which 60 % of the variance last 0.3 s. Moving: each of these cameras goes 2 m sideways at an even speed and turns
+after the person; its path is told, or unknown; all figures are in the axes of its first frame. Walker: 100 frames at 60
+frames/s; up is the calibration's z, the root and the feet are triangulated from all four cameras (1 to 2 cm). Feet
+stand where the ankle is slower than 0.3 m/s and lower than 0.15 m (walker: 0.2 m, as its ankles stand at z = 0.13 m).
 Path: mean distance of the root from the true one with the mean distance taken out, before (lifted) and after. Slides:
 how far apart over the floor two places of an exported ankle are at most in a step of 0.2 s or more, in which its
 contact is likelier than not; medians. Of true steps: the same for feet that truly stand, beside the true ankles. Lying:
@@ -40,6 +42,8 @@ from jaxpose.tasks.world import World, to_world
 
 _INTRINSICS = np.array([1150, 1150, 960, 540], np.float32)
 _LASTS, _SHARE = 0.9, 0.6  # of the detector's errors: correlation from frame to frame, share of the variance
+_FOLLOWS = 0.8  # of the person's way, of where a moving camera looks
+_CAMERA = {"no": "intrinsics; the camera is static", "path": "intrinsics; the camera's path", "unknown": "intrinsics"}
 _SPEED, _LOW = 0.3, 0.15  # m/s, m: of an ankle that stands
 _FRAMES, _LEAST = 240, 45
 _FEET = [H36M_17.joints.index(name) for name in ("left_ankle", "right_ankle")]
@@ -59,17 +63,21 @@ class Options(harness.Options):
     split: str = option("val", "Subjects that are filmed.", legal=("val", "train", "lying"))
     walker: bool = option(False, "The real walker in place of filmed motion capture.")
     vertical: bool = option(False, "The true vertical is told.")
+    moving: str = option(
+        "no", "Filming cameras move, and their path is told or unknown.", legal=("no", "path", "unknown")
+    )
     hypotheses: int = option(50, "3D poses per detection.", low=2)
 
     @property
     def variant(self) -> str:
         """The data."""
-        return "walker" if self.walker else self.split
+        return "walker" if self.walker else self.split + ("" if self.moving == "no" else f"_moving_{self.moving}")
 
 
 class Clip(NamedTuple):
     """Keypoints [F, 17, 2] px and confidences of a clip; true root [F, 3] and up [3], camera axes; feet that stand.
 
+    Of a camera that moves, axes of its first frame, and its path: R_cam_world [F, 3, 3] and t_cam [F, 3].
     stands: [F, 2], known: [F] frames with a truth. height: metres of the camera over the floor. joints: [F, 17, 3] in
     its true world, y up; NaN where they are not known.
     """
@@ -85,14 +93,15 @@ class Clip(NamedTuple):
     stands: np.ndarray
     known: np.ndarray
     joints: np.ndarray
+    path: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def world(model: released.Model, options: Options) -> Iterator[Item]:
     """Rows: each category, or each camera, and all clips."""
-    clips = list(_walker() if options.walker else _filmed(options.split))[:: options.stride]
+    clips = list(_walker() if options.walker else _filmed(options.split, options.moving != "no"))[:: options.stride]
     what = "4 cameras of the walker" if options.walker else f"{len(clips)} clips of {options.split} subjects"
     tuned = "nothing on these" if options.walker or options.split == "val" else "all constants of the world"
-    yield Table(f"{what}; medians over clips, means over frames", "intrinsics; the camera is static", tuned, _COLUMNS)
+    yield Table(f"{what}; medians over clips, means over frames", _CAMERA[options.moving], tuned, _COLUMNS)
     scored = [_scored(model, clip, options) for clip in clips]
     for name in [*dict.fromkeys(clip.name for clip in clips), "all"]:
         rows = [row for clip, row in zip(clips, scored, strict=True) if name in (clip.name, "all")]
@@ -109,13 +118,20 @@ def _scored(model: released.Model, clip: Clip, options: Options) -> dict[str, An
     camera, key = Camera(jnp.asarray(clip.intrinsics)), jax.random.key(options.seed)
     lifted = lift(key, model, *seen, camera=camera, num_hypotheses=options.hypotheses)
     joints, root = np.asarray(lifted.mean)[:num], np.asarray(lifted.root)[:, :num]
-    world = to_world(joints, root, fps=clip.fps, gravity=-clip.up if options.vertical else None)
+    told: dict[str, Any] = {"gravity": -clip.up if options.vertical else None}
+    if clip.path is not None and options.moving == "path":
+        (R, t), told["camera_path"] = clip.path, clip.path
+        world = to_world(joints, root, fps=clip.fps, **told)
+        root = np.einsum("nji,hnj->hni", R, root - t) @ R[0].T + t[0]
+    else:
+        world = to_world(joints, root, fps=clip.fps, **told)
     return _measured(world, root, clip)
 
 
 def _measured(world: World, root: np.ndarray, clip: Clip) -> dict[str, Any]:
-    path = (world.root_world - world.t_world_camera) @ world.R_world_camera
-    angle = float(np.degrees(np.arccos(np.clip(world.R_world_camera[1] @ clip.up, -1, 1))))
+    R = np.reshape(world.R_world_camera, (-1, 3, 3))[0]
+    path = (world.root_world - np.reshape(world.t_world_camera, (-1, 3))[0]) @ R
+    angle = float(np.degrees(np.arccos(np.clip(R[1] @ clip.up, -1, 1))))
     away = np.linalg.norm(path - clip.root, axis=-1)[clip.known]
     stands, chance = clip.stands[clip.known], world.contacts[clip.known, :2]
     return {
@@ -198,7 +214,7 @@ def _error(root: np.ndarray, clip: Clip, *, shape: bool = False) -> float:
     return float(1000 * np.linalg.norm(away - away.mean(0) if shape else away, axis=-1).mean())
 
 
-def _filmed(split: str) -> Iterator[Clip]:
+def _filmed(split: str, moving: bool) -> Iterator[Clip]:
     """A clip of each category and subject (three of validation), but for climbing, which has no floor."""
     lying = split == "lying"
     mocap = load_mocap(data_root(), "train_accad", ("accad",)) if lying else load_mocap(data_root(), split)
@@ -207,16 +223,18 @@ def _filmed(split: str) -> Iterator[Clip]:
     start = np.searchsorted(mocap.sequence, np.arange(len(mocap.name)))
     if lying:
         for take in np.repeat(np.flatnonzero(mocap.category == "floor"), 4):
-            yield _film(rng, mocap.name[take][:3], mocap.joints[start[take] : start[take] + min(length[take], _FRAMES)])
+            part = mocap.joints[start[take] : start[take] + min(length[take], _FRAMES)]
+            yield _film(rng, mocap.name[take][:3], part, moving)
         return
     for category in np.unique(mocap.category[mocap.category != "climb"]):
         for subject in rng.permutation(np.unique(mocap.subject[mocap.category == category]))[:12]:
             fits = (mocap.category == category) & (mocap.subject == subject) & (length >= _LEAST)
             for take in rng.permutation(np.flatnonzero(fits))[: 1 if split == "train" else 3]:
-                yield _film(rng, str(category), mocap.joints[start[take] : start[take] + min(length[take], _FRAMES)])
+                part = mocap.joints[start[take] : start[take] + min(length[take], _FRAMES)]
+                yield _film(rng, str(category), part, moving)
 
 
-def _film(rng: np.random.Generator, name: str, joints: np.ndarray) -> Clip:
+def _film(rng: np.random.Generator, name: str, joints: np.ndarray, moving: bool) -> Clip:
     middle = joints[:, 0].mean(0)
     around = np.linalg.norm(joints[:, 0] - middle, axis=-1).max()
     yaw, distance, height = rng.uniform(0, 2 * np.pi), around + rng.uniform(2.5, 6), rng.uniform(0.4, 2.6)
@@ -225,8 +243,10 @@ def _film(rng: np.random.Generator, name: str, joints: np.ndarray) -> Clip:
     target = target + distance * np.tan(np.radians(4)) * rng.normal(size=3)
     roll = np.radians(3) * rng.normal()
     up = np.array([0, 1, 0]) * np.cos(roll) + np.array([np.cos(yaw), 0, -np.sin(yaw)]) * np.sin(roll)
-    R, t = (np.asarray(x) for x in look_at(jnp.asarray(eye), jnp.asarray(target), jnp.asarray(up)))
-    x_cam = joints @ R.T + t
+    share = moving * np.linspace(-1, 1, len(joints))[:, None]
+    eyes, aims = eye + share * [np.cos(yaw), 0, -np.sin(yaw)], target + moving * _FOLLOWS * (joints[:, 0] - middle)
+    R, t = (np.asarray(x) for x in look_at(jnp.asarray(eyes), jnp.asarray(aims), jnp.asarray(up)))
+    x_cam = np.einsum("nij,nkj->nki", R, joints) + t[:, None]
     xy = np.asarray(project(jnp.asarray(_INTRINSICS), jnp.asarray(x_cam)))
     white, lasting = rng.normal(size=(2, *xy.shape))
     for f in range(1, len(xy)):
@@ -237,7 +257,8 @@ def _film(rng: np.random.Generator, name: str, joints: np.ndarray) -> Clip:
     seen = (xy + error * bench.crop_pixel(xy)).astype(np.float32), np.asarray(confidence), _INTRINSICS
     feet = joints[:, _FEET]
     stands = (_speed(feet, 30.0) < _SPEED) & (feet[..., 1] < _LOW)
-    return Clip(name, *seen, 30.0, x_cam[:, 0], R[:, 1], height, stands, np.ones(len(xy), bool), joints)
+    root = joints[:, 0] @ R[0].T + t[0]
+    return Clip(name, *seen, 30.0, root, R[0, :, 1], height, stands, np.ones(len(xy), bool), joints, (R, t))
 
 
 def _walker() -> Iterator[Clip]:
