@@ -1,5 +1,6 @@
 // The page: pictures to the worker, poses to the screen. `window.jaxpose` has the state, for tests and for the curious.
 
+import {buildLegend} from '../../../jaxpose/app/viz/web/legend.js';
 import {Viewer} from '../../../jaxpose/app/viz/web/viewer.js';
 import {clear, emptyPage, push} from './history.js';
 import {close, everyPicture, openCamera, openFile} from './source.js';
@@ -31,7 +32,7 @@ async function start() {
   facts = state.facts = await (await fetch('lift.json')).json();
   viewer = state.viewer = new Viewer(await emptyPage(facts));
   viewer.show.hidden.clear();
-  viewer.buildLegend();
+  buildLegend(viewer);
   await startWorker();
   requestAnimationFrame(keepPace);
 }

@@ -107,7 +107,7 @@ _AXES = {
     "y": ("world axes: y up", ("x", "y", "z")),
     "z": ("world axes: z up", ("x", "y", "z")),
 }
-_SCRIPTS = ("data", "vectors", "shaders", "renderer", "drawing", "panel", "timeline", "drag", "viewer", "start")
+_SCRIPTS = "data vectors shaders renderer drawing panel timeline drag legend keys viewer start"  # in order
 _MODULE_WORDS = re.compile("^(import .*\n|export )", re.MULTILINE)  # which one script of all modules does not need
 _COLOURS = {sc.LIMBS: "sides", sc.PALE_LIMBS: "pale", (sc.TRUTH,) * 3: "truth", (sc.GIVEN,) * 3: "given"}
 _BONE, _DOT = 0.0032, 0.0045  # metres of radius for a layer's width and dot
@@ -154,7 +154,7 @@ def _template() -> str:
     """The page with its style and scripts; title, content and arrays are still to be put in."""
     folder = files("jaxpose.app.viz") / "web"
     page, style = ((folder / name).read_text(encoding="utf-8") for name in ("page.html", "style.css"))
-    script = "\n".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
+    script = "\n".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS.split())
     return page.replace("@STYLE@", style).replace("@SCRIPT@", _MODULE_WORDS.sub("", script))
 
 

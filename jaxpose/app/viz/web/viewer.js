@@ -1,10 +1,12 @@
-// The page: layout, pointer and keys, legend, and drawing when something has changed.
+// The page: layout, pointer, and drawing when something has changed.
 
-import { css, drawAxes, PEOPLE, rgb, Show, THEMES } from "./drawing.js";
+import { css, drawAxes, rgb, Show, THEMES } from "./drawing.js";
 import { Drag } from "./drag.js";
+import { answerKey, showHelp } from "./keys.js";
+import { buildLegend } from "./legend.js";
 import { Panel } from "./panel.js";
 import { Renderer } from "./renderer.js";
-import { element, rampKey, Timeline } from "./timeline.js";
+import { rampKey, Timeline } from "./timeline.js";
 import { add, length, minus, mix, Orbit, projected } from "./vectors.js";
 
 export class Viewer {
@@ -30,7 +32,7 @@ export class Viewer {
     this.words();
     this.themes();
     if (innerWidth <= 720) this.find("legend").open = false;
-    this.buildLegend();
+    buildLegend(this);
     this.listen();
     new ResizeObserver(this.changed).observe(this.find("space"));
     new ResizeObserver(this.changed).observe(this.find("flat"));
@@ -60,80 +62,13 @@ export class Viewer {
     const use = (name) => {
       document.documentElement.dataset.theme = name;
       this.show.theme = THEMES[name];
-      if (this.find("legend-body").childElementCount) this.buildLegend();
+      if (this.find("legend-body").childElementCount) buildLegend(this);
       this.request();
     };
     use(dark.matches ? "dark" : "light");
     dark.addEventListener("change", () => use(dark.matches ? "dark" : "light"));
     this.find("theme").addEventListener("click", () => use(this.show.theme === THEMES.dark ? "light" : "dark"));
-    this.find("help").addEventListener("click", () => this.help());
-  }
-
-  // An entry for each group of layers and each surface, which shows or hides it, and the choice of colours.
-  buildLegend() {
-    const body = this.find("legend-body"), entries = [], { show } = this, groups = new Map();
-    for (const layer of show.layers) groups.set(layer.group, [...(groups.get(layer.group) || []), layer]);
-    for (const [group, layers] of groups) {
-      const [first] = layers, people = show.people > 1 ? show.people : 1;
-      const count = group === "hypotheses" && first.count > people ? `${first.count / people} ` : "";
-      const names = [...new Set(layers.map((layer) => layer.name))];
-      const label = names.length > 1 ? `${count}hypotheses, hidden parts stronger` : `${count}${names[0]}`;
-      entries.push(this.entry(group, label, swatch(layers.at(-1), show)));
-    }
-    if (show.uncertainty)
-      entries.push(this.entry("capsules", "50 % and 90 % capsules", swatch({ shell: true }, show), "of the posterior, for each joint"));
-    for (const surface of show.surfaces) entries.push(this.entry(surface.name, surface.name, swatch({ colour: surface.colour, bone: 1 }, show)));
-    if (show.layers.length) entries.push(this.colourChoice(), this.colourKey());
-    if (this.travels() > 0.7) entries.push(this.followChoice());
-    body.replaceChildren(...entries.filter(Boolean));
-  }
-
-  entry(group, text, sample, more = "") {
-    const label = element("label"), box = element("input");
-    box.type = "checkbox";
-    box.checked = !this.show.hidden.has(group);
-    box.dataset.group = group;
-    box.addEventListener("change", () => {
-      this.show.hidden[box.checked ? "delete" : "add"](group);
-      this.request();
-    });
-    label.append(box, sample, text);
-    if (more) label.append(Object.assign(element("small"), { textContent: more }));
-    return label;
-  }
-
-  colourChoice() {
-    const label = element("label", "choice"), select = element("select");
-    const options = [["sides", "left and right"]];
-    if (this.show.people > 1) options.push(["person", "person"]);
-    if (this.show.uncertainty) options.push(["uncertainty", "uncertainty"]);
-    if (options.length === 1) return null;
-    for (const [value, text] of options) select.add(new Option(text, value, false, value === this.show.colour));
-    select.id = "colour";
-    select.addEventListener("change", () => {
-      this.show.colour = select.value;
-      this.buildLegend();
-      this.request();
-    });
-    label.append("Colour by", select);
-    return label;
-  }
-
-  colourKey() {
-    const { show } = this, key = element("div", "key"), add = (text, colour) => {
-      const part = element("span");
-      part.style.setProperty("--c", colour);
-      part.append(text);
-      key.append(part);
-    };
-    if (show.colour === "uncertainty") return rampKey("", show);
-    if (show.colour === "person") {
-      this.content.people.slice(0, 12).forEach((name, p) => add(name, PEOPLE[p % PEOPLE.length]));
-      return key;
-    }
-    if (!show.layers.some((layer) => layer.colour === "sides" || layer.colour === "pale")) return null;
-    ["left", "right", "middle"].forEach((name, side) => add(name, show.theme.sides[side]));
-    return key;
+    this.find("help").addEventListener("click", () => showHelp(this));
   }
 
   // How far the one person gets from where they begin, in metres.
@@ -149,19 +84,6 @@ export class Viewer {
     const step = this.timeline.step, { low, high } = this.content.box;
     const [x, , z] = (this.followed = this.show.rootOf(0, step) || mix(low, high, 0.5));
     return { low: [x - 0.7, low[1], z - 0.7], high: [x + 0.7, high[1], z + 0.7] };
-  }
-
-  followChoice() {
-    const label = element("label", "choice"), box = element("input");
-    box.type = "checkbox";
-    box.checked = this.follow;
-    box.addEventListener("change", () => {
-      this.follow = box.checked;
-      this.followed = this.followedStep = null;
-      this.request();
-    });
-    label.append(box, "Follow the person");
-    return label;
   }
 
   look(name) {
@@ -206,7 +128,7 @@ export class Viewer {
       this.camera.zoom(Math.exp(event.deltaY * 0.0012));
       this.request();
     }, { passive: false });
-    addEventListener("keydown", (event) => this.key(event));
+    addEventListener("keydown", (event) => answerKey(this, event));
   }
 
   pressed(event) {
@@ -268,57 +190,6 @@ export class Viewer {
       this.timeline.person = found.person;
       this.find("person").value = found.person;
     }
-    this.request();
-  }
-
-  // Rows of the help: keys and gestures, what they do, and the actions of the keys.
-  rows() {
-    const { timeline, camera, show, drag } = this, far = (event) => (event.shiftKey ? 10 : 1);
-    const slide = (x, y) => (event) => (event.shiftKey ? camera.pan(x * 0.5, y * 0.5) : camera.turn(x * 1.5, y * 1.5));
-    const near = () => camera.zoom(0.88), view = (name) => () => this.look(name);
-    const carry = (x, y) => (event) => this.selected?.layer === show.main && this.carry(this.selected, x, y, event.shiftKey);
-    return [
-      ["Drag, one finger", "orbit"],
-      ["Right or Shift drag, two fingers", "pan and zoom"],
-      ["Wheel, pinch, + -", "zoom", { "+": near, "=": near, "-": () => camera.zoom(1.14) }],
-      ["W A S D", "orbit; with Shift pan", { a: slide(0.1, 0), d: slide(-0.1, 0), w: slide(0, 0.1), s: slide(0, -0.1) }],
-      ["1 2 3 0", "front, side, top, reset", { 1: view("front"), 2: view("side"), 3: view("top"), 0: view("start") }],
-      show.steps > 1 && ["Space", timeline.live ? "pause and go on" : "play or pause", { " ": () => timeline.toggle() }],
-      show.steps > 1 && ["← → Home End", "step, with Shift ten; first, last", {
-        ArrowLeft: (event) => timeline.go(timeline.step - far(event)), ArrowRight: (event) => timeline.go(timeline.step + far(event)),
-        Home: () => timeline.go(0), End: () => timeline.go(show.steps - 1),
-      }],
-      ["J K", "next and previous joint; Escape for none", { j: () => this.next(1), k: () => this.next(-1) }],
-      drag && ["Drag a joint, or Alt ← → ↑ ↓", "the poses that fit its new place; with Shift nearer and away; Escape lets all joints go", {
-        "Alt+ArrowLeft": carry(-0.01, 0), "Alt+ArrowRight": carry(0.01, 0), "Alt+ArrowUp": carry(0, -0.01), "Alt+ArrowDown": carry(0, 0.01),
-      }],
-      ["H U", "hypotheses, uncertainty capsules", { h: () => this.switch("hypotheses"), u: () => this.switch("capsules") }],
-      ["?", "this help", { "?": () => this.help(), Escape: () => (this.select(null), drag?.letGo()) }],
-    ].filter(Boolean);
-  }
-
-  help() {
-    const list = this.find("keys-list");
-    list.replaceChildren();
-    for (const [told, does] of this.rows()) {
-      const term = element("dt"), isKey = (word) => /^(.|Space|Home|End|Alt|Shift)$/.test(word) && word !== "a";
-      for (const word of told.split(" ")) term.append(isKey(word) ? Object.assign(element("kbd"), { textContent: word }) : word, " ");
-      list.append(term, Object.assign(element("dd"), { textContent: does }));
-    }
-    this.find("keys").showModal();
-  }
-
-  key(event) {
-    if (event.ctrlKey || event.metaKey || this.find("keys").open) return;
-    const inField = /^(SELECT|INPUT)$/.test(event.target.tagName) && event.target.type !== "checkbox";
-    const range = event.target.type === "range";
-    const name = event.key.length === 1 ? event.key.toLowerCase() : event.key, key = event.altKey ? `Alt+${name}` : name;
-    const action = Object.assign({}, ...this.rows().map(([, , actions]) => actions))[key];
-    const own = (key === " " && /^(BUTTON|SELECT|INPUT|SUMMARY)$/.test(event.target.tagName)) || (inField && !range) ||
-      (range && /^(Arrow|Home|End)/.test(key));
-    if (!action || own) return;
-    event.preventDefault();
-    action(event);
     this.request();
   }
 
@@ -433,17 +304,4 @@ export function fail(error) {
   failure.hidden = false;
   failure.textContent = error.message;
   console.error(error);
-}
-
-function swatch({ colour, bone, dot: dots, shell }, show) {
-  const made = element("span", `swatch${bone || shell ? "" : " thin"}${colour === "given" ? " dot" : ""}${shell ? " shell" : ""}`);
-  const tints = shell ? [show.theme.sides[0]] : colour?.startsWith("#") ? [colour] : colour === "truth" || colour === "given"
-    ? [show.theme[colour]] : show.colour === "person" ? PEOPLE.slice(0, Math.min(3, show.people)) : show.theme.sides.slice(0, 2);
-  for (const tint of tints) {
-    const part = element("i");
-    part.style.background = tint;
-    if (shell) Object.assign(part.style, { opacity: 0.4, border: `1px solid ${tint}` });
-    made.append(part);
-  }
-  return made;
 }
