@@ -16,9 +16,11 @@ export class Drag {
   }
 
   // Holds a joint at a place; of another person or step, it lets the others go.
-  hold({ person, joint }, place) {
-    const { timeline, content, show } = this.viewer;
+  hold(found, place) {
+    const { timeline, content, show } = this.viewer, { person, joint } = found, note = this.viewer.find("note");
     if (content.rows[person][timeline.step] < 0) return;
+    note.style.minHeight = `${note.offsetHeight}px`; // what is told during a drag does not move the scene
+    this.viewer.select(found);
     if (person !== this.person || timeline.step !== this.step) this.letGo();
     [this.person, this.step] = [person, timeline.step];
     this.before ||= show.take(person, timeline.step);

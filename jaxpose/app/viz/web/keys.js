@@ -19,11 +19,11 @@ function keyRows(viewer) {
       ArrowLeft: (event) => timeline.go(timeline.step - far(event)), ArrowRight: (event) => timeline.go(timeline.step + far(event)),
       Home: () => timeline.go(0), End: () => timeline.go(show.steps - 1),
     }],
-    ["J K", "next and previous joint; Escape for none", { j: () => viewer.next(1), k: () => viewer.next(-1) }],
+    show.main && ["J K", "next and previous joint; Escape for none", { j: () => viewer.next(1), k: () => viewer.next(-1) }],
     drag && ["Drag a joint, or Alt ← → ↑ ↓", "the poses that fit its new place; with Shift nearer and away; Escape lets all joints go", {
       "Alt+ArrowLeft": carry(-0.01, 0), "Alt+ArrowRight": carry(0.01, 0), "Alt+ArrowUp": carry(0, -0.01), "Alt+ArrowDown": carry(0, 0.01),
     }],
-    ["H U", "hypotheses, uncertainty capsules", { h: () => viewer.switch("hypotheses"), u: () => viewer.switch("capsules") }],
+    show.layers.length > 0 && ["H U", "hypotheses, uncertainty capsules", { h: () => viewer.switch("hypotheses"), u: () => viewer.switch("capsules") }],
     ["?", "this help", { "?": () => showHelp(viewer), Escape: () => (viewer.select(null), drag?.letGo()) }],
   ].filter(Boolean);
 }

@@ -150,15 +150,16 @@ export class Timeline {
     [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
     context.scale(ratio, ratio);
     const { uncertainty, marks, steps, theme } = this.show, cell = (width - gutter) / steps, p = this.person;
+    const stride = Math.max(1, Math.floor(1 / cell)); // no cell is thinner than a pixel
     const truth = css(rgb(theme.truth)), soft = getComputedStyle(document.body).getPropertyValue("--soft");
     this.rows().forEach((name, j) => {
       const y = MARKS + j * row;
-      for (let f = 0; f < steps; f++) {
+      for (let f = 0; f < steps; f += stride) {
         const mm = uncertainty ? uncertainty.radius(p, f, j) : NaN, x = gutter + f * cell;
         const here = uncertainty ? uncertainty.mean[uncertainty.at(p, f, j) * 3] : 0;
         if (here !== here) continue;
         context.fillStyle = uncertainty ? STYLES[this.show.shade(mm)] || "#808080" : css(rgb(theme.sides[2]));
-        context.fillRect(x, y, cell + 0.5, row - 1);
+        context.fillRect(x, y, cell * stride + 0.5, row - 1);
         if (!marks.missing(p, f, j)) continue;
         context.fillStyle = truth;
         context.fillRect(x, y + row / 2 - 1, cell + 0.5, 1.5);
