@@ -75,6 +75,14 @@ def test_the_interval_over_people_holds_the_share_of_a_law_of_people(share):
     assert np.mean(held) > 0.93
 
 
+def test_a_person_of_one_frame_hardly_counts_beside_people_of_many():
+    """Ten people of 300 frames, of whom 84 to 95 % are within; then one more, of a single frame, outside."""
+    inside = (np.arange(3000) % 100) < 84 + np.repeat(np.arange(10), 300) % 12
+    person = np.repeat(np.arange(10), 300)
+    more = intervals.interval_of_share(np.append(inside, False), np.append(person, 10))
+    np.testing.assert_allclose(more, intervals.interval_of_share(inside, person), atol=0.01)
+
+
 def test_one_person_and_no_failure_say_little():
     """Of one person, or people of whom none ever failed, each counts once: 0.025 ** (1 / m) at the lower end."""
     for people in (1, 5):

@@ -19,6 +19,7 @@ TEXT = """HloModule step, is_scheduled=true
 
 %inner (t: (f32[8])) -> (f32[8]) {
   %a = f32[8]{0} fusion(%t), metadata={op_name="jvp(vmap(examples))/add"}, backend={"estimated_cycles":"10"}
+  %c = f32[8]{0} reduce-scatter(%a), to_apply=%fused
   ROOT %b = (f32[8]{0}) tuple(%a)
 }
 
@@ -33,7 +34,12 @@ TEXT = """HloModule step, is_scheduled=true
   %sum = bf16[4,2]{1,0} all-reduce(%back), to_apply=%fused
   %start = (f32[4]{0}, f32[16]{0}) all-gather-start(%sum)
   %done = f32[16]{0} all-gather-done(%start)
+  %either = (f32[8]{0}) conditional(%done), branch_computations={%other, %other}
   ROOT %update = (f32[8]{0}) fusion(%done), metadata={op_name="optimiser/add"}, backend={"estimated_cycles":"7"}
+}
+
+%other (t: (f32[8])) -> (f32[8]) {
+  ROOT %d = (f32[8]{0}) fusion(%t), metadata={op_name="optimiser/add"}, backend={"estimated_cycles":"3"}
 }
 
 %condition (t: (f32[8])) -> pred[] {
@@ -48,18 +54,22 @@ ENTRY %main (p: f32[8]) -> (f32[8]) {
 
 
 def test_cycles_are_those_of_one_step_by_part_and_a_loop_counts_its_turns():
-    expected = {"examples": 30, "network": 100, "backward": 200, "optimiser": 7, "other": 0}
+    expected = {"examples": 30, "network": 100, "backward": 200, "optimiser": 13, "other": 0}
     assert program.cycles_by_part(program.costs(TEXT)) == expected
     once = TEXT.replace("body=%body", 'body=%body, backend_config={"known_trip_count":{"n":"1"}}')
     assert program.cycles_by_part(program.costs(once)) == expected | {"other": 5000}
 
 
 def test_collectives_are_counted_by_kind_in_bytes_of_their_results():
-    assert program.collectives(program.costs(TEXT)) == {"all-reduce": (1, 16), "all-gather": (1, 64)}
+    assert program.collectives(program.costs(TEXT)) == {
+        "all-reduce": (1, 16),
+        "all-gather": (1, 64),
+        "reduce-scatter": (3, 96),
+    }
 
 
 def test_kernels_are_what_the_device_starts():
-    assert program.kernels(program.costs(TEXT)) == 6
+    assert program.kernels(program.costs(TEXT)) == 8
 
 
 def test_operations_of_products_count_the_turns_of_loops_and_the_rows_of_maps():

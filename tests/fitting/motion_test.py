@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from jaxpose.fitting.engine import BodyParameters, posed_body
-from jaxpose.fitting.motion import MotionSettings, denoise_motion, estimate_noise
+from jaxpose.fitting.motion import MotionSettings, denoise_motion, estimate_noise, skeleton_of
 from jaxpose.fitting.priors import energy_prior
+from jaxpose.geometry.skeleton import SMPL_22, bone_lengths
 from jaxpose.io.anny_body import anny_body
 
 FRAMES = 24
@@ -43,6 +44,13 @@ def run(y, seed=0):
     """One program for all tests."""
     settings = MotionSettings(num_steps=200)
     return denoise_motion(jax.random.key(seed), anny_body(), y, "smpl22", energy_prior(half_square), settings=settings)
+
+
+def test_bones_are_as_long_as_they_are_without_their_noise():
+    rest = anny_body().shape().joints[:22]
+    seen = rest + jnp.asarray(np.random.default_rng(0).normal(0, 0.05, (4000, 22, 3)), jnp.float32)
+    lengths = [bone_lengths(x, SMPL_22) for x in (skeleton_of(seen, rest, 0.05).shape().joints[:22], rest)]
+    np.testing.assert_allclose(*lengths, atol=0.006)
 
 
 def errors(x, joints):

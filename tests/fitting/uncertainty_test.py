@@ -98,6 +98,21 @@ def test_one_camera_is_less_sure_along_its_axis(people):
     assert (std[1:, 2] > std[1:, 0]).mean() > 0.8
 
 
+def test_confidence_and_the_robust_loss_weigh_as_in_the_fit(people):
+    """Half the confidence is twice the noise; an error of the loss' width weighs a quarter, as half a confidence."""
+    rig = cameras(np.array([0.0, 90]))
+    truth, uv = seen_by(people, rig)
+    fitted = Bodies(*people, truth.joints[..., :22, :], jnp.zeros(NUM), jnp.zeros(NUM))
+
+    def spread(off, confidence, noise, width):
+        term = observed(anny_body(), uv.at[..., 0].add(off), confidence + 0 * uv[..., 0], rig, POINTS, noise, width)
+        return joint_spread(anny_body(), fitted, term, jnp.full((21, 3), STD))
+
+    expected = spread(0.0, 0.5, NOISE, None)
+    for given in ((0.0, 1.0, 2 * NOISE, None), (3 * NOISE, 1.0, NOISE, 3.0)):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-6), spread(*given), expected)
+
+
 @pytest.mark.parametrize("scales", [(1, 1, 1), (1, 0.1, 0.1), (1, 1, 0.01), (1, 0.5, 0.1)])
 def test_the_radius_of_a_gaussian(scales):
     rng = np.random.default_rng(0)

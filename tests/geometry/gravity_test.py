@@ -52,7 +52,7 @@ def test_a_while_of_bending_does_not_turn_the_vertical_and_people_help_each_othe
     both = Seen(*joined, up.heights, 140 / RATE, np.zeros((140, 3)))
     assert angle(vertical([both]).up, R[:, 1]) < 3
     assert angle(vertical([up, bent]).up, R[:, 1]) < 3
-    assert vertical([up, walkers(R, 100, seed=1)]).std < vertical([up]).std
+    assert vertical([up]).std > vertical([up, walkers(R, 100, seed=1)]).std > np.radians(1.5)  # how posture misleads
 
 
 def test_only_the_place_of_the_camera_counts_not_that_of_the_origin():

@@ -6,7 +6,7 @@ from bent_bodies import bent
 from shared import refuses
 
 from jaxpose.geometry import measures
-from jaxpose.tasks.measure import Measured, measure, repetitions
+from jaxpose.tasks.measure import OF_CLIPS, Measured, measure, repetitions
 
 H, N, FPS = 40, 31, 30.0
 SECONDS = np.arange(N) / FPS
@@ -122,7 +122,7 @@ def test_steps_of_a_walk_have_their_length_and_cadence():
     swing = 20 * np.cos(2 * np.pi * seconds / 1.25 + 2)
     hips = np.stack([swing, -swing], -1)
     walk = bent(hips, 0 * hips, 0 * hips, 0 * hips)
-    texts = ("peak(step_length)", "peak(-step_length)", "2 * pace(step_length)")
+    texts = OF_CLIPS[-3:]  # that a clip is summarised by
     left, right, cadence = (x.values[0] for x in measure(walk, *texts, up="y", seconds=seconds).values())
     np.testing.assert_allclose([left, right], 2 * 0.83 * np.sin(np.radians(20)), rtol=0.01)
     np.testing.assert_allclose(cadence, 96, rtol=0.02)

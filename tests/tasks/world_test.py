@@ -52,6 +52,8 @@ def test_the_world_is_found_from_the_people_alone():
     joints, root, R = filmed(pose, error=0.02)
     world = to_world(joints, root, fps=RATE)
     assert world.found
+    again = to_world(joints, root, fps=2 * RATE, frame=2 * np.arange(150))
+    np.testing.assert_allclose(again.root_world, world.root_world, atol=1e-9)
     assert angle(world.R_world_camera[1], R[:, 1]) < 2
     assert world.camera_height == pytest.approx(1.7, abs=0.15)
     assert world.root_world[0, [0, 2]] == pytest.approx([0, 0], abs=1e-9)

@@ -13,6 +13,7 @@ from shared import refuses
 from jaxpose.app import cli
 from jaxpose.app.commands import calibration, measure
 from jaxpose.geometry.skeleton import H36M_17
+from jaxpose.io.results import Bands, write_mot
 from jaxpose.model import ASSETS
 
 H, N, FPS = 60, 91, 30.0
@@ -75,12 +76,20 @@ def test_the_files_have_the_quantiles_of_each_moment(knee, tmp_path):
     summary = json.loads(name.with_suffix(".json").read_text(encoding="utf-8"))
     span = summary["people"]["0"]["range(left_knee_flexion)"]
     np.testing.assert_allclose([span["median"], *span["interval_90"]], 40, atol=0.1)
+    width = summary["people"]["0"]["left_knee_flexion"]["width_90"]
+    assert width == pytest.approx(np.median(expected[4] - expected[3]), abs=0.02)
     assert "long axes" in summary["not_defined"]
     lines = (tmp_path / "o" / "walk_measured_person1.mot").read_text(encoding="utf-8").splitlines()
     assert lines[1:6] == ["version=1", f"nRows={N - 1}", "nColumns=4", "inDegrees=yes", "endheader"]
     assert lines[6].split("\t")[:3] == ["time", "knee_angle_l", "stature"]
     first = np.array(lines[7].split("\t"), float)
     np.testing.assert_allclose(first[:2], [1 / FPS, values[0, N]], atol=0.01)
+
+
+def test_opensim_adducts_where_we_abduct(tmp_path):
+    bands = Bands(["left_hip_abduction"], ["deg"], np.zeros(1), np.zeros(1), np.zeros(1), np.full((1, 5, 1), 7.0))
+    lines = write_mot(tmp_path / "a.mot", bands).read_text(encoding="utf-8").splitlines()
+    assert lines[6:] == ["time\thip_adduction_l", "0.000000\t-7.000000"]
 
 
 def test_a_neutral_stance_and_the_usual_quantities_and_a_plot(knee, tmp_path):
@@ -165,6 +174,9 @@ def test_a_calibration_recovers_the_factor_and_makes_the_radius_hold(laboratory,
     assert "turned by 90 degrees" in printed
     assert "20 blocks of 1 people" in printed
     assert "1 people promise a new person at most 50%" in printed
+    truths = ("--truth", folder / "truth.npz") * 2
+    run("calibrate", path, path, *truths, "--out", tmp_path / "two.json")
+    assert "40 blocks of 2 people" in capsys.readouterr().out
     factors = calibration.read_calibration(out)
     level = 0.9 * 21 / 20
     expected = 1.5 * np.sqrt(stats.chi2.ppf(level, 3) / stats.chi2.ppf(0.9, 3))

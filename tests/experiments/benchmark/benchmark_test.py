@@ -15,6 +15,7 @@ from shared import refuses
 from experiments.benchmark import __main__ as command
 from experiments.benchmark import timing as bench_timing
 from experiments.benchmark.ratios import better_of, compare, document, line_of, ratios_of, read, record, rows_of, table
+from experiments.benchmark.sampling import best_figures
 from experiments.benchmark.timing import (
     Program,
     Row,
@@ -137,6 +138,12 @@ def test_a_ratio_that_is_worse_is_measured_again(monkeypatch, capsys):
     assert first["sampling"][""]["share"]["value"] == 0.7
     lower = [ratios_of([Row("startup", "", {"beyond": v}, lower=("beyond",))]) for v in (0.2, 0.3)]
     assert better_of(lower[1], lower[0]) == lower[0]
+
+
+def test_the_error_of_a_ratio_is_of_pairs():
+    recipe = np.arange(1.0, 9)
+    found = best_figures(recipe, 0.5 * recipe)
+    assert (found["best_of_200_over_recipe"], found["standard_error"]) == (0.5, 0)
 
 
 def test_record_keeps_other_cases_and_devices(tmp_path):

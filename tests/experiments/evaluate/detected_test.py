@@ -25,7 +25,7 @@ def test_every_third_row_is_scored_with_its_own_hypotheses(window, monkeypatch):
         return Hypotheses(samples, samples[0], None, np.ones((len(rows), 17)), None)
 
     monkeypatch.setattr(detected, "lift_video" if window else "lift", lifted)
-    xy = project(detected._PLANE, jnp.asarray(truth))
+    xy = 0.02 + project(detected._PLANE, jnp.asarray(truth))  # an error of the calibration, of whole people
     plane, sure = np.asarray(xy), jnp.ones((7, 17))
     read = Detections(xy[:, None], sure[:, None], sure[..., None], jnp.asarray(truth), jnp.zeros((7, 3)))
     film = detected.Film(read, 10 + tracks, tracks, np.array([0, 1, 2, 3, 0, 1, 2]), 60.0)
@@ -35,6 +35,7 @@ def test_every_third_row_is_scored_with_its_own_hypotheses(window, monkeypatch):
     np.testing.assert_allclose(drawn.samples, np.stack([drawn.truth] * 3), atol=1e-5)
     np.testing.assert_array_equal(drawn.person, [10, 10, 11])
     assert drawn.samples.shape == (3, 3, 17, 3)
+    assert np.nanmax(drawn.error_px[2]) < 1e-3
     if window:
         np.testing.assert_array_equal(given["person"], tracks)
         assert given["fps"] == 60

@@ -1,5 +1,7 @@
 """What published tables print, of data whose figures are known by construction: no model, no benchmark's files."""
 
+from types import SimpleNamespace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -116,6 +118,13 @@ def test_figures_of_a_world(monkeypatch):
     assert row["root_mm"] == pytest.approx(1000 * np.hypot(0.3, 0.1))
     assert row["path_mm"] == pytest.approx(1000 * 0.1 * (5 * 8 / 9 + 4 * 10 / 9) / 9)  # less their mean of 0.1 / 9
     lost = steep | {"found": False, "up_deg": 50.0}
+    seen = {"touches": np.arange(4) < 3, "chance_of_others": np.array([0.9, 0.1, 0.2, 0.1])}
+    one = world._together([row | seen])
+    assert (one["others_precision"], one["others_recall"]) == (1, pytest.approx(1 / 3))
+    lying = np.full((10, 17, 3), 0.05)
+    lying[:, 8, 0] = 0.6
+    above = world._lying(SimpleNamespace(joints=lying + np.array([0, 0.2, 0]), contacts=np.zeros((10, 9))), lying)
+    assert above["hovers"].tolist() == [True] * 10
     whole = world._together([row, row, steep, lost])
     assert (whole["found"], whole["clips"], whole["up_deg"]) == (0.75, 4, pytest.approx(2.0))
     assert whole["up_in_90"] == pytest.approx(2 / 3)
@@ -126,7 +135,7 @@ def test_figures_of_a_world(monkeypatch):
     np.testing.assert_allclose(world._speed(np.arange(9.0)[:, None, None] * [0.01, 0, 0], 60.0), 0.6, rtol=1e-6)
 
 
-def test_figures_of_a_fusion():
+def test_figures_of_a_fusion(monkeypatch):
     """Draws along one line at 1 to 100 mm from their mean, and truths 80 and 95 mm from it: one of two in 90 mm."""
     line = np.concatenate([np.arange(1, 101), -np.arange(1, 101)]) / 1000
     pose = RNG.normal(0, 0.3, (2, 12, 3))
@@ -149,7 +158,20 @@ def test_figures_of_a_fusion():
     assert row["other_cameras_px"] == pytest.approx(5, rel=1e-3)
     both = fusion.averaged([row, row | {"absolute_mm": 100.0, "absolute_within": (np.ones(2), np.arange(2))}])
     assert (both["absolute_mm"], both["absolute_90"][0]) == (pytest.approx(93.75), 0.75)
-    np.testing.assert_allclose(fusion.triangulate(scene._replace(xy=xy - [3.0, 4.0]), (0, 1)), pose, atol=1e-5)
+    exact = scene._replace(xy=xy - [3.0, 4.0])
+    np.testing.assert_allclose(fusion.triangulate(exact, (0, 1)), pose, atol=1e-5)
+    assert fusion.against(exact, (2, 3), world_draws)["absolute_mm"] == pytest.approx(0, abs=0.1)  # by cameras 0 and 1
+    both = fusion._both(world_draws, 2 * world_draws + 1)
+    np.testing.assert_allclose(both.mean(0), pose, atol=1e-6)
+    np.testing.assert_allclose(both.var(0), 5 * world_draws.var(0), atol=2e-3)
+
+    def fused(key, prior, xy, noise, sure, *_, **__):
+        assert np.asarray(sure > 0).any((0, 2)).tolist() == [True, True, False, False]
+        np.testing.assert_allclose(xy, exact.xy[:, [2, 0, 1, 3]], rtol=1e-6)
+        return {"samples": xy[None, :, 0] @ jnp.zeros((2, 3)), "root": jnp.zeros((1, 2, 3))}
+
+    monkeypatch.setattr(fusion, "fuse_rows", fused)
+    fusion.drawn("independent", exact, (2, 0), None, fusion.Options())
 
 
 def test_figures_of_clips():
@@ -178,3 +200,15 @@ def test_aggregates_are_scored_about_the_root_and_in_place():
     own, placed = errors["mpjpe_mm"], errors["absolute_mm"]
     np.testing.assert_allclose(own, 10, rtol=1e-4)
     np.testing.assert_allclose(placed, 200, rtol=1e-4)
+    gap = aggregates.against(0, errors, {name: error - 3 for name, error in errors.items()})["mpjpe_minus_mean_mm"]
+    np.testing.assert_allclose(gap, 3, rtol=1e-4)
+
+
+def test_weights_of_hypotheses_are_those_of_their_places(monkeypatch):
+    samples, root = jnp.asarray(RNG.normal(size=(3, 2, 17, 3))), jnp.asarray(RNG.normal(size=(3, 2, 3)))
+    second = jnp.tile(jnp.array([[0.0], [1], [0]]), 2)
+    monkeypatch.setattr(aggregates, "_reprojection", lambda *_, **__: second)
+    found = {how: (pose, placed) for how, pose, placed, _ in
+             aggregates.candidates(aggregates.Options(), samples, root, [], None)}  # fmt: skip
+    for pose, expected in zip(found["reprojection"], (samples[1], samples[1] + root[1][:, None]), strict=True):
+        np.testing.assert_allclose(pose, expected, atol=1e-6)
