@@ -83,7 +83,7 @@ def test_a_verdict_counts_doubtful_results_of_right_and_of_wrong_input(monkeypat
 def test_a_filmed_clip_has_its_true_vertical_and_height_and_errors_of_its_share(monkeypatch):
     noise, joints = [], np.array([0, 1, 0]) + RNG.normal(0, 0.3, (600, 17, 3))
     monkeypatch.setattr(bench, "detector_errors", lambda *given: noise.append(given[2]) or 0 * given[2])
-    clip = world._film(RNG, "a", joints)
+    clip = world._film(RNG, "a", joints, moving=False)
     np.testing.assert_allclose(clip.root @ clip.up + clip.height, joints[:, 0, 1], atol=1e-4)
     assert noise[0].std() == pytest.approx(1, abs=0.05)
     assert np.mean(noise[0][1:] * noise[0][:-1]) == pytest.approx(world._SHARE * world._LASTS, abs=0.05)
