@@ -28,16 +28,16 @@ MOST_LINES_AND_FILES = {
     "evaluation": (1436, 10),
     "examples": (1265, 10),
     "fitting": (1478, 11),
-    "geometry": (2327, 15),
+    "geometry": (2343, 15),
     "io": (5920, 32),
     "networks": (1188, 9),
     "originals": (2751, 24),
     "runtime": (234, 4),
     "spaces": (586, 6),
-    "tasks": (5185, 29),
+    "tasks": (5199, 29),
     "training": (1460, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13898, "tests": 36987}
+MOST_LINES_IN_ALL = {"experiments": 13898, "tests": 37011}
 MAX_BYTES = 9_000_000
 
 

@@ -43,6 +43,8 @@ _LIMBS = [(f"{side}_{a}", f"{side}_{b}", f"{side}_{c}") for side in ("left", "ri
 _OFF, _RAISED, _TILTED = 0.05, 0.1, 0.1  # metres of contacts in a pose; of whole poses: metres, radians
 _FADE = 0.15  # seconds over which a limb leaves its place on the floor
 _LEAST_SPEED = 0.05  # m / s
+SCALES = np.exp(np.linspace(-3, 3, 121))  # of a camera's path, that feet can tell
+_STILL, _SCALE_SECONDS = 0.15, 0.7  # m / s, of a foot that stands; what is seen for so long counts once
 
 
 class Path(NamedTuple):
@@ -192,6 +194,20 @@ def contacts(
     weights = np.concatenate([np.tile(_STANDS, (2, 1)), np.tile(_TOUCHES, (height.shape[1] - 2, 1))])
     probability: np.ndarray = 1 / (1 + np.exp(-(features * weights).sum(-1)))
     return probability
+
+
+def scale_evidence(root: np.ndarray, ankles: np.ndarray, seconds: np.ndarray, eye: np.ndarray) -> np.ndarray:
+    """Log likelihood [S] of SCALES by which a camera may go farther than its path `eye` [F, 3]: mostly, a foot stands.
+
+    root, ankles [F, 2, 3] and seconds: as of `smooth_root`. Speeds are those across the rays, which are known better.
+    Constants were chosen on 37 clips of training subjects (experiments/evaluate/world.py).
+    """
+    ray = (root - eye) / np.linalg.norm(root - eye, axis=-1, keepdims=True)
+    feet, camera = _velocity((root - eye)[:, None] + _averaged(ankles, seconds), seconds), _velocity(eye, seconds)
+    v = feet + SCALES[:, None, None, None] * camera[:, None]
+    square = (v**2).sum(-1) - (v * ray[:, None]).sum(-1) ** 2
+    log_p: np.ndarray = -1.5 * np.log1p(square / _STILL**2).min(-1).mean(-1)
+    return log_p * (seconds[-1] - seconds[0]) / _SCALE_SECONDS
 
 
 def grounded(x: np.ndarray, touches: np.ndarray, seconds: np.ndarray, skeleton: Skeleton) -> np.ndarray:

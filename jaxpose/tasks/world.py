@@ -17,7 +17,7 @@ import numpy as np
 from jaxpose.base import Numbers, brief
 from jaxpose.compiled import check_shape, checked
 from jaxpose.geometry import gravity as grav
-from jaxpose.geometry.root_path import CONSTANT, CONTACTS, contacts, grounded, smooth_root
+from jaxpose.geometry.root_path import CONSTANT, CONTACTS, SCALES, contacts, grounded, scale_evidence, smooth_root
 from jaxpose.geometry.skeleton import H36M_17, Skeleton
 from jaxpose.geometry.windows import rows_of_people
 
@@ -34,6 +34,7 @@ _HALF_SECONDS = 2.0  # of each half of a clip, whose verticals are compared
 _STANDING = 0.7
 _LEAST_SHARE = 0.05  # of all contacts, of those of one joint that tell the floor
 _SUPPORT = 0.4  # of the frames, of people who stand on a floor
+_CONTRADICTS = 2.5  # deviations of the scale of a camera's path
 
 
 class World(NamedTuple):
@@ -133,6 +134,7 @@ def to_world(
     camera_height = floor.camera_height
     notes.append(f"floor {camera_height:.2f} m below the camera, {'given' if given else 'told by what touches it'}")
     notes += _doubts([int(person[one.rows[0]]) for one in people], floor)
+    notes += [] if camera_path is None else _scaled(people)
     path, radius, touches = np.zeros((num, 3)), np.zeros(num), np.zeros((num, len(CONTACTS)))
     paths = np.zeros(samples.shape)
     for one, walk, factor, sure in zip(people, walks, floor.factor, floor.factor_std, strict=True):
@@ -289,6 +291,18 @@ def _doubts(people: list[int], floor: _Floor) -> Iterator[str]:
         yield f"do not stand on this floor: {'; '.join(off)}: other sizes, or another level"
     if floor.camera_height <= 0:
         yield "the feet are above the camera: if it is tilted much, give --gravity"
+
+
+def _scaled(people: list[_Person]) -> Iterator[str]:
+    """A line where feet that stand contradict the scale of the camera's path."""
+    feet = [(p.seen.root, p.points[:, :2], p.seconds, p.seen.eye) for p in people if len(p.rows) >= _LEAST_FRAMES]
+    log_p = np.sum([scale_evidence(*each) for each in feet], 0) + 0 * SCALES
+    p, logs = np.exp(log_p - log_p.max()), np.log(SCALES)
+    mean = (p * logs).sum() / p.sum()
+    std = np.sqrt((p * (logs - mean) ** 2).sum() / p.sum())
+    if abs(mean) > _CONTRADICTS * std:
+        far, low, high = np.exp(mean + std * np.array([0, -1, 1]))
+        yield f"feet that stand tell that the camera goes {far:.2f} ({low:.2f} to {high:.2f}) times as far as its path"
 
 
 def _moved(people: list[_Person], vertical: grav.Vertical) -> Iterator[str]:

@@ -254,6 +254,22 @@ def test_the_axes_of_a_path_do_not_matter_and_a_path_of_one_place_is_a_still_cam
     np.testing.assert_allclose(moving.R_world_camera, np.repeat(still.R_world_camera[None], 60, 0), atol=1e-9)
 
 
+def test_feet_that_stand_tell_a_wrong_scale_of_the_path():
+    pose, (R, t) = standing(90), on_a_path()
+    joints, root = filmed_on(pose, R, t)
+    told = {}
+    for scale in (0.4, 1.0, 3.0):
+        said = to_world(joints, root, fps=RATE, camera_path=(R, scale * t)).said
+        told[scale] = [float(line.split()[8]) for line in said if "times as far as its path" in line]
+    assert told[1.0] == []
+    assert told[0.4] == [pytest.approx(2.5, rel=0.15)]
+    assert told[3.0] == [pytest.approx(1 / 3, rel=0.15)]
+    eye = -np.einsum("nji,nj->ni", R, t)[:1]  # a camera that only turns has no scale
+    turning = R, -np.einsum("nij,j->ni", R, eye[0])
+    said = to_world(*filmed_on(pose, *turning), fps=RATE, camera_path=turning).said
+    assert not any("times as far" in line for line in said)
+
+
 def test_size_is_of_the_distance_to_the_place_where_the_camera_is():
     """A person taken to be a tenth too large, seen from a crane, whose height tells it."""
     R, t = on_a_path(90, went=(-8.0, 1.5, -1.0))

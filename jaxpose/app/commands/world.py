@@ -120,8 +120,8 @@ def find(data: Detections, lifted: Drawn, skeleton: Skeleton, given: WorldAxes, 
     """
     people, camera, first = _clip(data, skeleton, given, seed), data.calibrated, _first_of_path(data)
     poses = (lifted["pose"], lifted["root"])
-    told = given.gravity is not None or (given.up is None if first is not None else given.floor is not None)
-    if camera is None or camera.R_cam_world is None or told:
+    without_axis = given.gravity is not None or (given.up is None if first is not None else given.floor is not None)
+    if camera is None or camera.R_cam_world is None or without_axis:
         if given.up is not None:
             needed = "a calibration file with the camera's place, without --gravity and --floor, or for --camera-path"
             raise ValueError(f"--up: is for {needed} without --gravity")

@@ -176,3 +176,11 @@ def test_a_camera_that_moves_is_told_in_one_line():
     assert "shifts in 2 of 3 comparisons" in line
     assert not list(module.moving(np.array([nan, 0.02, 0.0, 0.0])))
     assert not list(module.moving(np.zeros(0)))
+
+
+@pytest.mark.parametrize(("still", "told"), [(True, 1), (False, 0)])
+def test_a_camera_whose_path_is_known_is_not_told_to_move(video, tmp_path, monkeypatch, still, told):
+    monkeypatch.setattr(module, "background_shift", lambda *_: 0.1)
+    monkeypatch.setattr(module, "_APART", 0.1)
+    _, lines = drained(detect_clip(Clip(video.source), by_brightness([]), tmp_path, "clip", still))
+    assert sum("the camera moves" in line for line in lines) == told
