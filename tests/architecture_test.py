@@ -20,7 +20,7 @@ MOST_LINES_AND_FILES = {
     ".": (1582, 10),
     "app": (288, 3),
     "app/commands": (5784, 30),
-    "app/detect": (1256, 9),
+    "app/detect": (1262, 9),
     "app/to_onnx": (559, 3),
     "app/viz": (1715, 7),
     "datasets": (983, 6),
@@ -37,7 +37,7 @@ MOST_LINES_AND_FILES = {
     "tasks": (5199, 29),
     "training": (1460, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13898, "tests": 37011}
+MOST_LINES_IN_ALL = {"experiments": 13898, "tests": 37047}
 MAX_BYTES = 9_000_000
 
 

@@ -53,20 +53,20 @@ class CameraPath(NamedTuple):
 
         if self.seconds and seconds is None and fps is None:
             raise ValueError(f"{self.source}: times in seconds, and the frames have no rate; needed frames per second")
-        own, unit, apart = self._named(dict(zip(image, np.asarray(frame).tolist(), strict=False))), "frames", 1.0
+        poses, unit, apart = self._named(dict(zip(image, np.asarray(frame).tolist(), strict=False))), "frames", 1.0
         at = np.asarray(frame, float)
         if self.seconds:
             unit, apart = "seconds", 1 / (fps or 30.0)
             at = at / (fps or 1) if seconds is None else np.asarray(seconds, float)
-        inside = np.clip(at, own.time[0], own.time[-1])
+        inside = np.clip(at, poses.time[0], poses.time[-1])
         if (abs(at - inside) > 1.001 * apart).any():
             raise ValueError(
-                f"{self.source}: poses of {unit} {own.time[0]:.10g} to {own.time[-1]:.10g}, and people are seen in "
+                f"{self.source}: poses of {unit} {poses.time[0]:.10g} to {poses.time[-1]:.10g}, and people are seen in "
                 f"{at.min():.10g} to {at.max():.10g}; needed a path of the whole clip"
             )
-        R = Slerp(own.time, Rotation.from_matrix(own.R_cam_world))(inside).as_matrix()
-        eyes = -np.einsum("pji,pj->pi", own.R_cam_world, own.t_cam)
-        eye = np.stack([np.interp(inside, own.time, x) for x in eyes.T], -1)
+        R = Slerp(poses.time, Rotation.from_matrix(poses.R_cam_world))(inside).as_matrix()
+        eyes = -np.einsum("pji,pj->pi", poses.R_cam_world, poses.t_cam)
+        eye = np.stack([np.interp(inside, poses.time, x) for x in eyes.T], -1)
         return R, -np.einsum("nij,nj->ni", R, eye)
 
     def _named(self, frame_of: dict[str, int]) -> "CameraPath":
@@ -88,7 +88,7 @@ def read_camera_path(path: FilePath) -> CameraPath:
     elif source.suffix == ".bin":
         raise ValueError(f"{source}: needed images.txt (colmap model_converter --output_type TXT), not a binary file")
     else:
-        lines = read_words(source, "#")
+        lines = read_words(source, "#") or [Line(str(source), ["comments alone"])]
         R, t, time, seconds, image = _of_tum(lines) if len(lines[0].words) == 8 else _of_colmap(source, lines)
     if len(time) < 2:
         raise ValueError(f"{source}: {len(time)} poses; needed at least 2")

@@ -74,6 +74,7 @@ def test_images_are_the_frames_of_their_names_else_of_their_numbers(tmp_path):
         ("g.txt", COLMAP.replace("-1 -3 1", "-1 -3"), r"g.txt, line 3: needed .*camera name"),
         ("h.txt", COLMAP.replace("0002", "0001"), r"h.txt: two images of number 1; needed those of one camera"),
         ("i.txt", COLMAP.replace("-1 -2", "x -2"), r"i.txt, line 5: needed finite numbers, got 'x'"),
+        ("o.txt", "# a\n", r"o.txt: needed `time tx ty tz qx qy qz qw`, .* got 'comments alone'"),
         ("j.bin", "0", r"j.bin: needed images.txt \(colmap model_converter"),
         ("k.npz", {"rotation": np.eye(3)[None]}, r"k.npz: lacks translation"),
         ("l.npz", {"rotation": 2 * np.ones((2, 3, 3)), "translation": EYES}, r"l.npz: rotation is no rotation matrix"),

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compilations import counted
+from scipy.spatial.transform import Rotation
 
 from jaxpose.base import Camera, Hypotheses
 from jaxpose.geometry.camera import project
@@ -41,6 +42,13 @@ def test_what_is_right_is_reliable_and_keypoints_on_one_pixel_are_not_met():
     assert set(found.doubts) == set(DOUBTS) - {"typicality"}
     assert found.radius_90 == pytest.approx(0.125)
     assert summary(result(clip()), keypoints=np.full((40, 17, 2), 500.0), camera=CAMERA).doubts["keypoints"].all()
+
+
+def test_a_vertical_of_each_pose_is_that_of_a_camera_that_rolls():
+    x, turns = clip(), Rotation.from_euler("z", np.linspace(0, 120, 40)[:, None], degrees=True).as_matrix()
+    rolled = result(np.einsum("nij,nkj->nki", turns, x))
+    assert summary(rolled).doubts["order"][20:].any()
+    assert not summary(rolled, up=-turns[..., 1]).doubts["order"].any()
 
 
 def test_another_number_of_hypotheses_compiles_nothing():

@@ -10,6 +10,7 @@ from jaxpose.model import Model, Spec, init_params
 from jaxpose.networks.score_mlp import ScoreMLP
 from jaxpose.spaces.person import Statistics
 from jaxpose.tasks.lift import lift, problem
+from jaxpose.tasks.lift_video import lift_video
 
 CAMERA = Camera(jnp.array([1000.0, 1000.0, 500.0, 500.0]))
 PIXELS = jnp.asarray(np.random.default_rng(0).uniform(300, 700, (3, 17, 2)), jnp.float32)
@@ -34,6 +35,15 @@ def test_the_network_is_told_the_vertical_in_the_axes_of_the_view():
     along = (np.asarray(up) * ray).sum(-1) / np.linalg.norm(ray, axis=-1) / np.linalg.norm(up, axis=-1)
     np.testing.assert_allclose(told[:, 19], along, atol=2e-3)  # z of the view looks at the person
     np.testing.assert_allclose(np.linalg.norm(told[:, 17:], axis=-1), 1, atol=1e-5)
+
+
+def test_a_vertical_of_each_row_is_told_to_the_rows_of_a_clip():
+    up, given = np.array([[0.0, -1, 0], [0.6, -0.8, 0], [0, -0.6, 0.8]]), {"camera": CAMERA, "num_hypotheses": 2}
+    drawn = lift_video(jax.random.key(0), make(20), PIXELS, up=up, **given).samples
+    alone = [lift_video(jax.random.key(0), make(20), PIXELS, up=direction, **given).samples for direction in up]
+    np.testing.assert_allclose(drawn, np.stack([x[:, k] for k, x in enumerate(alone)], 1), atol=1e-5)
+    other = lift_video(jax.random.key(0), make(20), PIXELS, up=up[[2, 0, 1]], **given).samples
+    assert np.abs(np.asarray(other) - np.asarray(drawn)).max() > 1e-4
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ from jaxpose.io.tracking import link
 PART = 256
 _SAY = 5.0  # seconds between lines of progress
 _APART, _SHIFT, _MOVES = 0.5, 0.008, 0.2  # seconds, share of the longer side, share of comparisons: a moving camera
+_SOON = 0.1  # seconds: where images have nothing in common after _APART, as of a fast pan
 _VARIES = 0.1  # share by which the times between frames may differ before it is said
 
 Arrays = dict[str, np.ndarray]
@@ -121,7 +122,7 @@ def moving(shift: np.ndarray) -> Iterator[str]:
     moved = int((known > _SHIFT).sum())
     if moved > max(1, _MOVES * len(known)):
         yield (
-            f"the camera moves: the background shifts in {moved} of {len(known)} comparisons {_APART:g} s apart; "
+            f"the camera moves: the background shifts in {moved} of {len(known)} comparisons up to {_APART:g} s apart; "
             "paths, speeds and --axes world take a camera that stands still without --camera-path"
         )
 
@@ -144,7 +145,7 @@ def _detect(clip: Clip, detector: Detector, parts: Path, done: list[Path], made_
     while num == PART:
         noted: list[tuple[int, float, int, int, float]] = []
         detections: list[Found] = []
-        last: tuple[Frame, np.ndarray] | None = None
+        last: tuple[Frame, np.ndarray, float] | None = None
         try:
             for frame, people in detected(detector, itertools.islice(source, PART)):
                 shift, last = _compared(last, frame, people)
@@ -166,16 +167,21 @@ def _detect(clip: Clip, detector: Detector, parts: Path, done: list[Path], made_
 
 
 def _compared(
-    last: tuple[Frame, np.ndarray] | None, frame: Frame, people: Found
-) -> tuple[float, tuple[Frame, np.ndarray]]:
-    """The background's shift since the last frame that was compared, and the last one for the next frame."""
-    if last is not None and frame.seconds - last[0].seconds < _APART:
+    last: tuple[Frame, np.ndarray, float] | None, frame: Frame, people: Found
+) -> tuple[float, tuple[Frame, np.ndarray, float]]:
+    """The background's shift in _APART, by the last frame that was compared; and that frame, its people and a time.
+
+    The next frame is compared that time later.
+    """
+    past = 0.0 if last is None else frame.seconds - last[0].seconds
+    if last is not None and past < last[2]:
         return float("nan"), last
     seen = people.xy_px
     boxes = np.concatenate([seen.min(1), seen.max(1)], -1) if len(seen) else np.zeros((0, 4))
     if last is None or last[0].rgb.shape != frame.rgb.shape:
-        return float("nan"), (frame, boxes)
-    return background_shift(last[0].rgb, frame.rgb, np.concatenate([last[1], boxes])), (frame, boxes)
+        return float("nan"), (frame, boxes, _APART)
+    shift = background_shift(last[0].rgb, frame.rgb, np.concatenate([last[1], boxes])) * _APART / min(past, _APART)
+    return shift, (frame, boxes, _SOON if np.isnan(shift) and last[2] == _APART else _APART)
 
 
 def _as_arrays(noted: list[tuple[int, float, int, int, float]], detections: list[Found]) -> Arrays:

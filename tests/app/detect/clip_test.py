@@ -5,13 +5,14 @@ import itertools
 import numpy as np
 import pytest
 from command_line import drained
+from scipy import ndimage
 from shared import refuses
 
 pytest.importorskip("av")
 from videos import by_brightness, picture, write_video
 
 from jaxpose.app.detect import clip as module
-from jaxpose.app.detect.base import Found
+from jaxpose.app.detect.base import Found, Frame
 from jaxpose.app.detect.clip import detect_clip
 from jaxpose.app.detect.frames import Clip
 from jaxpose.io.keypoints import read_keypoints
@@ -176,6 +177,22 @@ def test_a_camera_that_moves_is_told_in_one_line():
     assert "shifts in 2 of 3 comparisons" in line
     assert not list(module.moving(np.array([nan, 0.02, 0.0, 0.0])))
     assert not list(module.moving(np.zeros(0)))
+
+
+@pytest.mark.parametrize("speed", [0.02, 0.4])
+def test_slow_and_fast_pans_are_told_and_a_still_camera_is_not(speed):
+    """A camera that goes over noise by shares of the image a second, 30 frames/s: images 0.5 s apart share little."""
+    scene = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 300, (200, 900, 3)), (3, 3, 0)) + 128
+    nobody = Found(np.zeros((0, 17, 2)), np.zeros((0, 17)), None)
+    for share, expected in ((speed, True), (0.0, False)):
+        shifts, last = [], None
+        for n in range(60):
+            left = round(share * 400 * n / 30)
+            shift, last = module._compared(last, Frame(n, n / 30, scene[:, left : left + 400]), nobody)
+            shifts.append(shift)
+        assert bool(list(module.moving(np.array(shifts)))) == expected
+        if expected:
+            np.testing.assert_allclose(np.nanmedian(shifts), share / 2, rtol=0.2)
 
 
 @pytest.mark.parametrize(("still", "told"), [(True, 1), (False, 0)])
