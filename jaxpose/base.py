@@ -236,6 +236,7 @@ class Problem:
     project: change of the state after each solver step, or None.
     noise:   [N, J] metres of the given joints, passed on to the result, or None.
     past:    samples of the first rows that were drawn before and are kept, or None.
+    merge:   the H hypotheses of what ceil(H / 2) draws of the rows of both sides of a mirror decode to, or None.
     task:    the name under which the model has its recalibration.
     rows_at_once: of the network's calls, for networks that need much memory a row; None: all.
     """
@@ -247,5 +248,6 @@ class Problem:
     project: ProjectFn | None = None
     noise: Array | None = None
     past: Past | None = None
+    merge: Callable[[Decoded], Decoded] | None = None
     task: str = flax.struct.field(pytree_node=False, default="")
     rows_at_once: int | None = flax.struct.field(pytree_node=False, default=None)

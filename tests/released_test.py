@@ -29,8 +29,8 @@ SLOW = ("diffpose17", "diffpose17_video", "motion17", "prior21")
 ERROR, SPREAD = 0.015, 0.07  # how far a figure may be from its record, relative
 
 RECORD: dict[str, dict[str, float]] = {
-    "pose17": {"error": 61.12, "single": 90.05, "spread": 66.73},
-    "pose17_fast": {"error": 63.26, "single": 89.23, "spread": 63.69},
+    "pose17": {"error": 59.5, "single": 89.95, "spread": 66.85},
+    "pose17_fast": {"error": 59.94, "single": 89.14, "spread": 65.98},
     "diffpose17": {"error": 61.74, "single": 93.2, "spread": 68.14},
     "diffpose17_video": {"error": 52.49, "single": 77.61, "spread": 55.06},
     "motion17": {"error": 72.2, "single": 83.98, "spread": 40.47},

@@ -111,7 +111,10 @@ def hypotheses(
     one, at_once = _one_state(key, model, problem, sampler, return_path, chunk, num)
     recalibration = model.recalibration.get(problem.task) if sampler.calibrated else None
 
-    poses: Decoded = in_chunks(lambda h: problem.decode(*jax.vmap(one)(h)), num, at_once)
+    num_draws = num if problem.merge is None else -(-num // 2)
+    poses: Decoded = in_chunks(lambda h: problem.decode(*jax.vmap(one)(h)), num_draws, at_once)
+    if problem.merge is not None:
+        poses = jax.tree.map(lambda x: x[:num], problem.merge(poses))
     path = None if poses.path is None else jnp.swapaxes(poses.path, 0, 1)
     return Hypotheses(poses.samples, *spread(poses.samples, recalibration, count), poses.root, problem.noise, path)
 

@@ -6,6 +6,9 @@ Root depth is not asked for. Metres come from what the model knows of human size
 user gives; the root is then put where the pose agrees best with the keypoints.
 """
 
+import dataclasses
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -19,6 +22,7 @@ from jaxpose.compiled import check_shape, check_values, filled, size_for, traced
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry import measures
 from jaxpose.geometry.camera import check_pixels
+from jaxpose.geometry.skeleton import mirror, other_side
 from jaxpose.model import Model, needs, require
 from jaxpose.spaces.keypoints import encode_mixture
 from jaxpose.spaces.person import View, decode_pose, encode_pose, place, tell_evidence, tell_past, tell_vertical
@@ -95,7 +99,10 @@ def lift(
         past = None if past is None else filled(past, num_hypotheses, size_for(num_hypotheses))
     given = (*given[:-1], given[-1].replace(windows=windows), past)
     how: dict[str, Any] = {"chunk": chunk, "return_path": return_path}
-    return judged(model, drawn(problem, key, model, given, num_hypotheses, num, sampler, **how))
+    ours = sampler is None or sampler.calibrated
+    alone = {"context", "motion"} & model.capabilities  # DiffPose's encoder takes the mean of both sides itself
+    pose = mirrored_problem if ours and not alone else problem
+    return judged(model, drawn(pose, key, model, given, num_hypotheses, num, sampler, **how))
 
 
 @flax.struct.dataclass
@@ -152,6 +159,58 @@ def problem(
     before = None if past is None else _past(model, cond, view, past)
     decode = Partial(_decode, model, sighting)
     return Problem(from_noise(model, cond.value), decode, cond, past=before, task="lift")
+
+
+def mirrored_problem(
+    key: Key,
+    model: Model,
+    keypoints: Array,
+    confidence: Array | None,
+    camera: Camera,
+    height: Array | float | None = None,
+    up: Array | None = None,
+    evidence: Array | None = None,
+    *others: Any,
+) -> Problem:
+    """The problem of lifting detections and their mirror images, each of which half of the hypotheses is drawn from.
+
+    What the network errs by differs between both sides of a mirror, so their mean errs less, for no more calls
+    (docs/uncertainty.md). Arguments as of `problem`. A detection and its image are rows 2 n and 2 n + 1.
+    """
+    num, side, sign = keypoints.shape[0], other_side(model.skeleton), jnp.array([-1.0, 1.0, 1.0])
+    intrinsics = jnp.broadcast_to(camera.intrinsics, (num, 4))
+
+    def both(x: Any, shape: tuple[int, ...], mirror: Callable[[Array], Array] = lambda x: x) -> Any:
+        if x is None:
+            return None
+        x = jnp.broadcast_to(x, (num, *shape))
+        return jnp.stack([x, mirror(x)], 1).reshape(-1, *shape)
+
+    def sides(x: Array) -> Array:
+        return x[:, side]
+
+    def across(x: Array) -> Array:
+        return x[:, side].at[..., 0].set(2 * intrinsics[:, None, 2] - x[:, side, 0])
+
+    lens = both(camera.distortion, (5,), lambda x: x * jnp.array([1.0, 1.0, 1.0, -1.0, 1.0]))
+    seen = both(keypoints, keypoints.shape[1:], across), both(confidence, (len(side),), sides)
+    of_joint = () if evidence is None else evidence.shape[1:]
+    told = both(height, ()), both(up, (3,), lambda x: sign * x), both(evidence, of_joint, sides)
+    whole = problem(key, model, *seen, Camera(both(intrinsics, (4,)), lens), *told, *others)
+    return dataclasses.replace(whole, merge=Partial(_merged, model))
+
+
+def _merged(model: Model, poses: Decoded) -> Decoded:
+    """Poses of draws [h] of N detections and their mirror images as those of hypotheses [2 h] of the detections."""
+
+    def turns(x: Array, axis: int, back: Callable[[Array], Array]) -> Array:
+        each = jnp.moveaxis(x.reshape(*x.shape[:axis], -1, 2, *x.shape[axis + 1 :]), axis + 1, 1)
+        return jnp.stack([each[:, 0], back(each[:, 1])], 1).reshape(-1, *each.shape[2:])
+
+    back = partial(mirror, skeleton=model.skeleton)
+    root = None if poses.root is None else turns(poses.root, 1, lambda x: x * jnp.array([-1.0, 1.0, 1.0]))
+    path = None if poses.path is None else turns(poses.path, 2, back)
+    return Decoded(turns(poses.samples, 1, back), root, path)
 
 
 def _of_diffpose(key: Key, model: Model, cond: Condition, sighting: Sighting, initial: Initial) -> Problem:

@@ -35,7 +35,7 @@ THIN = {
     "generate": lambda model: generate.generate(KEY, model, NUM, sampler=SAMPLER),
 }
 PROBLEMS = {
-    "lift": lambda model: (KEY, lift.problem(KEY, model, KEYPOINTS, TRUST, CAMERA)),
+    "lift": lambda model: (KEY, lift.mirrored_problem(KEY, model, KEYPOINTS, TRUST, CAMERA)),
     "complete": lambda model: (KEY, complete.problem(model, JOINTS, np.full((3, 17), 0.1, np.float32))),
     "denoise": in_denoising,
     "generate": lambda model: (KEY, generate.problem(model, NUM)),
