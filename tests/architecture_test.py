@@ -121,7 +121,7 @@ LOOPS = {"sample", "sample_hypotheses", "run"}  # of diffusion.sampling and diff
 ASKS = re.compile(
     r"is_motion\(|capabilities|spec\.times|spec\.codec|spec\.base|isinstance\([^)]*(DiffPose|ScoreMLP)|\brequire\("
 )
-MOST_PATHS, MOST_ASKS = 4, 49
+MOST_PATHS, MOST_ASKS = 4, 50
 
 
 def drawing_paths(root: Path) -> list[str]:

@@ -193,10 +193,10 @@ def mirrored_problem(
         return x[:, side].at[..., 0].set(2 * intrinsics[:, None, 2] - x[:, side, 0])
 
     lens = both(camera.distortion, (5,), lambda x: x * jnp.array([1.0, 1.0, 1.0, -1.0, 1.0]))
-    seen = both(keypoints, keypoints.shape[1:], across), both(confidence, (len(side),), sides)
+    detections = both(keypoints, keypoints.shape[1:], across), both(confidence, (len(side),), sides)
     of_joint = () if evidence is None else evidence.shape[1:]
-    told = both(height, ()), both(up, (3,), lambda x: sign * x), both(evidence, of_joint, sides)
-    whole = problem(key, model, *seen, Camera(both(intrinsics, (4,)), lens), *told, *others)
+    options = both(height, ()), both(up, (3,), lambda x: sign * x), both(evidence, of_joint, sides)
+    whole = problem(key, model, *detections, Camera(both(intrinsics, (4,)), lens), *options, *others)
     return dataclasses.replace(whole, merge=Partial(_merged, model))
 
 
