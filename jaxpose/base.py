@@ -236,7 +236,7 @@ class Problem:
     project: change of the state after each solver step, or None.
     noise:   [N, J] metres of the given joints, passed on to the result, or None.
     past:    samples of the first rows that were drawn before and are kept, or None.
-    merge:   the H hypotheses of what ceil(H / 2) draws of the rows of both sides of a mirror decode to, or None.
+    merge:   of draws of 2 N rows, each followed by its mirror image, twice as many hypotheses of N rows; or None.
     task:    the name under which the model has its recalibration.
     rows_at_once: of the network's calls, for networks that need much memory a row; None: all.
     """

@@ -20,8 +20,8 @@ person and the 95 % confidence interval over people; "factor" would make the 90 
 third, of frames, has the 90 % intervals by what a user can see: lean of the mean pose, number of visible joints, and
 the worst third by misfit of the projection, by radius and by typicality (of pose17); beside them the third with the
 largest true errors, the most that any such sign could find. "radius" is with the model's factors, "without" as the
-samples have it. Bias: of knees whose true flexion is below 15 degrees. Nothing may be chosen by UI-PRMD. One number
-was, which the command prints as "tuned".
+samples have it. Bias: of knees whose true flexion is below 15 degrees. Nothing may be chosen by UI-PRMD. What was,
+the command prints as "tuned".
 """
 
 import dataclasses

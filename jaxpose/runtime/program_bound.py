@@ -1,10 +1,10 @@
 """Bound on the memory maps of compiled programs, for processes that compile many shapes.
 
 Linux allows a process some 65,530 memory maps, and XLA's CPU client takes three for each kernel: some 400 to 600 for a
-program of `lift`, 3 for a single operation. A process that exceeds the limit ends with a segmentation fault, and takes
-some 80 kB a map before. A process that calls `bound_programs` drops the programs of this package when a quarter of the
-available maps are in use; a dropped program is compiled again at its next call. Programs of the caller's own functions
-are left alone.
+program of `lift`, 3 for a single operation. A process that exceeds the limit ends with a segmentation fault; gigabytes
+of programs are in its memory before. A process that calls `bound_programs` drops the programs of this package when a
+quarter of the available maps are in use; a dropped program is compiled again at its next call. Programs of the caller's
+own functions are left alone.
 """
 
 import gc

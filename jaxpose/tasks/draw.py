@@ -2,7 +2,7 @@
 
     problem --start--> x_t, t --sampler, project--> states --decode--> poses --spread--> mean, covariance, radius
 
-Hypothesis h has the key fold_in(key, h), so the first 10 of 200 are the 10 of a run with 10.
+Hypothesis h has the key fold_in(key, h), of pairs (`Problem.merge`) h // 2: the first 10 of 200 are those of 10.
 """
 
 from collections.abc import Callable
@@ -108,11 +108,11 @@ def hypotheses(
     return_path: bool = False,
 ) -> Hypotheses:
     """`draw` inside a program: `num` is what is computed, of which the first `count` make the summary (None: all)."""
-    one, at_once = _one_state(key, model, problem, sampler, return_path, chunk, num)
+    each = 1 if problem.merge is None else 2  # hypotheses of a draw
+    one, at_once = _one_state(key, model, problem, sampler, return_path, chunk and -(-chunk // each), num)
     recalibration = model.recalibration.get(problem.task) if sampler.calibrated else None
 
-    num_draws = num if problem.merge is None else -(-num // 2)
-    poses: Decoded = in_chunks(lambda h: problem.decode(*jax.vmap(one)(h)), num_draws, at_once)
+    poses: Decoded = in_chunks(lambda h: problem.decode(*jax.vmap(one)(h)), -(-num // each), at_once)
     if problem.merge is not None:
         poses = jax.tree.map(lambda x: x[:num], problem.merge(poses))
     path = None if poses.path is None else jnp.swapaxes(poses.path, 0, 1)

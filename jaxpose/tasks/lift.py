@@ -60,6 +60,8 @@ def lift(
 ) -> Hypotheses:
     """Draw `num_hypotheses` 3D poses of each 2D detection; compiled once for a shape, and usable inside jit.
 
+    By `stochastic` and a model such as `pose17`, every second one is of the detection's mirror image, turned back.
+
     keypoints:  [N, J, 2] pixels in the model's joint set (`joint_sets.convert_joints` brings others to it). To a model
                 of motions the rows are one person's frames, 1/30 s apart; unseen ones have confidence 0.
     confidence: [N, J] in [0, 1], 0 where a joint is missing; None: all are trusted.
@@ -169,13 +171,12 @@ def mirrored_problem(
     camera: Camera,
     height: Array | float | None = None,
     up: Array | None = None,
-    evidence: Array | None = None,
+    evidence: Any = None,
     *others: Any,
 ) -> Problem:
-    """The problem of lifting detections and their mirror images, each of which half of the hypotheses is drawn from.
+    """The problem of lifting detections, rows 2 n, and their mirror images, rows 2 n + 1; arguments as of `problem`.
 
-    What the network errs by differs between both sides of a mirror, so their mean errs less, for no more calls
-    (docs/uncertainty.md). Arguments as of `problem`. A detection and its image are rows 2 n and 2 n + 1.
+    The network errs differently on both sides of a mirror: the mean of both errs less (docs/uncertainty.md).
     """
     num, side, sign = keypoints.shape[0], other_side(model.skeleton), jnp.array([-1.0, 1.0, 1.0])
     intrinsics = jnp.broadcast_to(camera.intrinsics, (num, 4))
@@ -194,8 +195,7 @@ def mirrored_problem(
 
     lens = both(camera.distortion, (5,), lambda x: x * jnp.array([1.0, 1.0, 1.0, -1.0, 1.0]))
     detections = both(keypoints, keypoints.shape[1:], across), both(confidence, (len(side),), sides)
-    of_joint = () if evidence is None else evidence.shape[1:]
-    options = both(height, ()), both(up, (3,), lambda x: sign * x), both(evidence, of_joint, sides)
+    options = both(height, ()), both(up, (3,), lambda x: sign * x), both(evidence, np.shape(evidence)[1:], sides)
     whole = problem(key, model, *detections, Camera(both(intrinsics, (4,)), lens), *options, *others)
     return dataclasses.replace(whole, merge=Partial(_merged, model))
 

@@ -93,6 +93,6 @@ def test_faults_name_the_file_and_the_line(name, content, message, tmp_path):
 
 def test_frames_that_the_path_does_not_reach_are_refused(tmp_path):
     path = read_camera_path(written(tmp_path / "t.txt", TUM))
-    refuses(r"t.txt: poses of seconds 0.5 to 1, and people are seen in 0 to 1;", path.at, np.array([0, 20]), 20.0)
+    refuses(r"t.txt: poses of seconds 0.5 to 1, and people are seen in 0.4 to 1;", path.at, np.array([8, 20]), 20.0)
     refuses("have no rate; needed frames per second", path.at, np.array([0, 20]))
     assert len(path.at(np.array([9, 21]), 20.0)[0]) == 2

@@ -12,7 +12,7 @@ from jaxpose.base import Camera
 from jaxpose.geometry.camera import project
 from jaxpose.geometry.skeleton import other_side
 from jaxpose.model import ASSETS
-from jaxpose.tasks.draw import draw
+from jaxpose.tasks import draw as drawing
 from jaxpose.tasks.lift import lift, problem, stature
 from jaxpose.tasks.samplers import stochastic
 
@@ -143,24 +143,22 @@ def test_wrong_shapes_are_named(model, clip, change, message):
     refuses(message, run, model, clip, **change)
 
 
-def test_every_second_hypothesis_is_of_the_mirror_image(released, clip):
+def test_every_second_hypothesis_is_of_the_mirror_image(released, clip, monkeypatch):
     """What a mirror shows, with keypoints, lens and vertical in it, is drawn from and turned back."""
     side, flip, key = other_side(released.skeleton), np.array([-1, 1, 1]), jax.random.key(0)
     uv, sure, K = clip["keypoints"][:1], clip["confidence"][:1], clip["intrinsics"]
-    lens, up, evidence = (
-        np.float32([[0.1, -0.02, 0.003, 0.004, 0.01]]),
-        np.float32([[0.3, -0.9, 0.2]]),
-        uv[..., :1] / 50,
-    )
+    lens, up = np.float32([[0.1, -0.02, 0.003, 0.004, 0.01]]), np.float32([[0.3, -0.9, 0.2]])
+    evidence = uv[..., :1] / 50
     how = {"height": 1.5, "up": up, "evidence": evidence, "sampler": stochastic(STEPS), "num_hypotheses": 2}
-    both = lift(key, released, uv, sure, camera=Camera(K, lens), **how)
-
+    sizes, in_chunks = [], drawing.in_chunks
+    monkeypatch.setattr(drawing, "in_chunks", lambda some, *of: sizes.append(of) or in_chunks(some, *of))
+    both = lift(key, released, uv, sure, camera=Camera(K, lens), chunk=2, **how)
+    assert sizes == [(1, 1)]  # draws, and draws at once, of two hypotheses each
     across = np.stack([2 * K[2] - uv[:, side, 0], uv[:, side, 1]], -1)
     pairs = (uv, across), (sure, sure[:, side]), (lens, lens * [1, 1, 1, -1, 1]), (up, up * flip)
     uv, sure, lens, up, evidence = (jnp.float32(np.concatenate(x)) for x in (*pairs, (evidence, evidence[:, side])))
-    rows = draw(
-        key, released, problem(key, released, uv, sure, Camera(K, lens), 1.5, up, evidence), 1, stochastic(STEPS)
-    )
+    alone = problem(key, released, uv, sure, Camera(K, lens), 1.5, up, evidence)
+    rows = drawing.draw(key, released, alone, 1, stochastic(STEPS))
     expected = rows.samples[0, 0], rows.samples[0, 1, side] * flip
     np.testing.assert_allclose(both.samples[:, 0], expected, atol=2e-5)
     np.testing.assert_allclose(both.root[:, 0], [rows.root[0, 0], rows.root[0, 1] * flip], atol=2e-4)

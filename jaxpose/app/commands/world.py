@@ -73,9 +73,9 @@ def followed(data: Detections, lifted: Drawn, skeleton: Skeleton, given: WorldAx
 
 
 def _clip(data: Detections, skeleton: Skeleton, given: WorldAxes, seed: int) -> dict[str, Any]:
-    kp, gravity = data.source, None if given.gravity is None else np.array(given.gravity)
+    kp, camera, gravity = data.source, data.calibrated, None if given.gravity is None else np.array(given.gravity)
     frames = {"frame": kp.frame, "person": kp.person, "fps": kp.fps, "skeleton": skeleton}
-    path = None if _first_of_path(data) is None else (data.calibrated.R_cam_world, data.calibrated.t_cam)  # type: ignore[union-attr]
+    path = None if camera is None or _first_of_path(data) is None else (camera.R_cam_world, camera.t_cam)
     return {**frames, "gravity": gravity, "camera_path": path, "seed": seed}
 
 
