@@ -17,7 +17,7 @@ import contextvars
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import jax
 import numpy as np
@@ -30,17 +30,21 @@ _DECADE = (100, 125, 160, 200, 250, 315, 400, 500, 640, 800)
 # least to a most; numbers of at most a size, among which NaN and infinity stand for what is missing; directions.
 _MOST = 100_000_000
 _COUNTS = ("num", "num_hypotheses", "num_steps", "first_steps", "steps", "chunk")
-_FLAGS = ("return_path", "joined")
+_FLAGS = ("return_path", "joined", "robust", "samples")
 _RANGES = {
     **{"confidence": (0, 1), "known": (0, 1), "height": (0.3, 3), "camera_height": (1e-3, 1e6), "fps": (1e-3, 1e6)},
-    **{"noise": (0, 1e6), "noise_px": (0, 1e6), "offset": (0, 1e6), "temperature": (0, 1e3), "level": (1e-9, 1e6)},
+    **{"noise": (0, 1e6), "noise_px": (1e-3, 1e6), "offset": (0, 1e6), "temperature": (0, 1e3), "level": (1e-9, 1e6)},
     **{"frame": (-(2**53), 2**53), "person": (-(2**53), 2**53), "seconds": (-1e12, 1e12), "max_gap": (0, 1e9)},
     **{"first": (-1e3, 1e3), "second": (-1e3, 1e3), "weight": (0, 1e9), "distortion": (-1e3, 1e3)},
+    **dict.fromkeys(("start_pose", "global_orient", "betas"), (-1e3, 1e3)),
+    **{"learning_rate": (0, 1e3), "tolerance": (0, 1e9), "transl": (-1e9, 1e9)},
+    **dict.fromkeys(("prior_weight", "prior_start", "shape_weight"), (0, 1e9)),
     **{"intrinsics": (-1e7, 1e7), "R_cam_world": (-2, 2), "t_cam": (-1e9, 1e9), "root": (-1e6, 1e6)},
 }
 _MISSING = dict.fromkeys(("joints", "pose", "poses", "past", "targets"), 1e6)
-_MISSING |= {"keypoints": 1e7, "body_pose": 1e3}
-_DIRECTIONS = ("up",)
+_MISSING |= {"keypoints": 1e7, "uv_px": 1e7, "body_pose": 1e3}
+_DIRECTIONS = ("up", "gravity")
+_SHARES = ("confidence", "known")  # which may be True and False
 _CAMERAS = ("camera", "cameras")
 _MOST_SHEAR = 0.05  # of rotations in files with few digits
 
@@ -56,11 +60,14 @@ def jitted(*static: str, check: Callable[..., None] | None = None) -> Callable[[
     """
 
     def decorate(function: _Function) -> _Function:
-        program = jax.jit(function, static_argnames=static)
+        program, signature = jax.jit(function, static_argnames=static), inspect.signature(function)
 
         @functools.wraps(function)
         def call(*args: Any, **named: Any) -> Any:
             if check is not None:
+                given = signature.bind(*args, **named)
+                _check_types(given)
+                check_call(given)
                 check(*args, **named)
             named = {k: v if k in static else as_pytree(v) for k, v in named.items()}
             return program(*(as_pytree(value) for value in args), **named)
@@ -162,22 +169,38 @@ def check_arguments(given: Mapping[str, Any], of: str = "") -> None:
             raise ValueError(f"{name}: needed a jaxpose.Camera, got {_shown(value)}")
         elif name == "key":
             _check_key(value)
+        elif name == "seed":
+            _check_seed(value)
+        elif name in (*_RANGES, *_MISSING) and name not in _SHARES and _is_bool(value):
+            raise ValueError(f"{of}{name}: needed numbers, got True and False")
         elif name == "sampler" and not callable(getattr(value, "make", None)):
             raise ValueError(f"sampler: needed one such as jaxpose.stochastic(), got {_shown(value)}")
         elif name in _FLAGS and not isinstance(value, bool | np.bool_):
             raise ValueError(f"{name}: needed True or False, got {_shown(value)}")
         elif name in _RANGES:
-            check_numbers(of + name, value, *_RANGES[name])
-            if name == "R_cam_world" and np.shape(value)[-2:] == (3, 3):
-                check_values(functools.partial(_check_rotation, of + name), value)
+            _check_range(of + name, value, *_RANGES[name])
         elif name in _MISSING and not isinstance(value, Hypotheses):
             check_numbers(name, value, -_MISSING[name], _MISSING[name], missing=True)
-            if not all(np.shape(value)[:-1]):
+            if not np.ndim(value) or not all(np.shape(value)[:-1]):
                 raise ValueError(f"{name}: needed at least one row, got {_shown(value)}")
-        elif name in _DIRECTIONS and not isinstance(value, str):  # the name of an axis
+        elif name in _DIRECTIONS and not (name == "up" and isinstance(value, str)):  # the name of an axis
             check_numbers(name, value, -1e6, 1e6, direction=True)
         elif isinstance(value, Mapping):  # options
             check_arguments(value)
+        elif name == "start" and hasattr(value, "_asdict"):
+            check_arguments(value._asdict(), "start: ")
+
+
+def _check_range(name: str, value: Any, low: float, high: float) -> None:
+    check_numbers(name, value, low, high)
+    if not np.size(value) and not name.endswith("betas"):  # a body may have no shapes
+        raise ValueError(f"{name}: needed a number, got none")
+    if name.endswith("R_cam_world") and np.shape(value)[-2:] == (3, 3):
+        check_values(functools.partial(_check_rotation, name), value)
+
+
+def _is_bool(x: Any) -> bool:
+    return isinstance(x, bool) or getattr(x, "dtype", None) == np.bool_
 
 
 def _check_rotation(name: str, R: np.ndarray) -> None:
@@ -193,6 +216,11 @@ def _check_key(key: Any) -> None:
         raise ValueError(f"key: needed one key, such as jax.random.key(0), got {_shown(key)}")
 
 
+def _check_seed(seed: Any) -> None:
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed: needed a whole number from 0 to 2**32 - 1, got {_shown(seed)}")
+
+
 def _shown(x: Any) -> str:
     return f"shape {list(x.shape)}" if isinstance(x, jax.Array | np.ndarray) else " ".join(repr(x).split())[:40]
 
@@ -204,6 +232,22 @@ def check_call(call: inspect.BoundArguments) -> None:
         if value is None and parameter.default is not None and type(None) not in get_args(parameter.annotation):
             raise ValueError(f"{name}: needed a value, got None")
     check_arguments(call.arguments)
+
+
+def _check_types(call: inspect.BoundArguments) -> None:
+    """ValueError for a value that is none of the classes of this package, texts or functions of its annotation."""
+    for name, value in call.arguments.items():
+        parameter = call.signature.parameters[name]
+        kinds = [kind for kind in get_args(parameter.annotation) or (parameter.annotation,) if kind is not type(None)]
+        if get_origin(parameter.annotation) is Callable or any(get_origin(kind) is Callable for kind in kinds):
+            several = parameter.kind is parameter.VAR_POSITIONAL
+            legal, needed = all(x is None or callable(x) for x in (value if several else (value,))), "a function"
+        elif all(kind is str or getattr(kind, "__module__", "").startswith("jaxpose") for kind in kinds):
+            legal, needed = value is None or isinstance(value, tuple(kinds)), kinds[0].__name__
+        else:
+            continue
+        if not legal:
+            raise ValueError(f"{name}: needed {needed}, got {_shown(value)}")
 
 
 def checked(function: _Function) -> _Function:

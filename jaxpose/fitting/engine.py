@@ -24,7 +24,7 @@ import numpy as np
 import optax
 
 from jaxpose.base import Array, Bodies, Key, Numbers
-from jaxpose.compiled import jitted
+from jaxpose.compiled import check_shape, jitted
 from jaxpose.diffusion.minimise import minimise
 from jaxpose.fitting.least_squares import LevenbergMarquardt, Residuals, levenberg_marquardt
 from jaxpose.geometry.body import Body, PosedBody, full_rotations
@@ -63,7 +63,12 @@ Term: TypeAlias = Callable[[PosedBody, BodyParameters, Array], Array]
 PosePrior: TypeAlias = Callable[[Key, Array, Array, int], Array]
 
 
-@jitted("num_steps", "free", "tolerance", "method")
+def _check(key: Key, body: Body, prior: PosePrior | None, *terms: Term, **_: Any) -> None:
+    if not terms:
+        raise ValueError("terms: needed one or more, got none")
+
+
+@jitted("num_steps", "free", "tolerance", "method", check=_check)
 def fit(
     key: Key,
     body: Body,
@@ -164,8 +169,9 @@ def posed_body(body: Body, parameters: BodyParameters | Bodies) -> PosedBody:
 
 def start_parameters(num: int, num_frames: int, num_betas: int, body_pose: Numbers | None = None) -> BodyParameters:
     """Zero parameters, but for a body pose [21, 3] or [N, F, 21, 3] to start from."""
-    pose = jnp.zeros((21, 3)) if body_pose is None else jnp.asarray(body_pose)
     lead = (num, num_frames)
+    pose = jnp.zeros((21, 3)) if body_pose is None else jnp.asarray(body_pose, float)
+    check_shape("start_pose", pose, (21, 3), (*lead, 21, 3))
     return BodyParameters(
         jnp.broadcast_to(pose, (*lead, 21, 3)),
         jnp.zeros((*lead, 3)),

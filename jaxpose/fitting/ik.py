@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Bodies, Key, Numbers
-from jaxpose.compiled import check_num, check_shape, jitted, traced
+from jaxpose.compiled import check_shape, jitted, traced
 from jaxpose.fitting.engine import POSE_AND_PLACE, BodyParameters, Free, PosePrior, posed_body, start_parameters
 from jaxpose.fitting.terms import Points, Settings, fit_term
 from jaxpose.geometry.body import Body
@@ -31,11 +31,9 @@ _START_SPREAD = 0.3  # radians between the starting poses of hypotheses
 IKSettings = Settings  # errors below 25 cm are never outliers, whatever the width
 
 
-def _check(
-    key: Key, body: Body, targets: Numbers, points: str, *args: Any, num_hypotheses: int = 1, **named: Any
-) -> None:
-    check_num(num_hypotheses)
+def _check(key: Key, body: Body, targets: Numbers, points: str, *args: Any, noise: Any = 0.0, **named: Any) -> None:
     check_targets(body, targets, points)
+    check_shape("noise", noise, (), np.shape(targets)[:-1], (*np.shape(targets)[:1], 1, 1))
     if not traced(targets):
         visible = (np.isfinite(np.asarray(targets)).all(-1) & known_points(body, points)).sum(-1)
         for n, f in np.argwhere(visible < 3)[:1]:

@@ -55,6 +55,7 @@ def _check(
     **named: Any,
 ) -> None:
     check_up(up)
+    check_shape("noise_px", named.get("noise_px", 5.0), (), np.shape(uv_px)[:1])
     known = known_points(body, points)
     check_shape("uv_px", uv_px, ("N", "C", "F", len(known), 2), note=f" for {points!r}")
     check_shape("confidence", confidence, uv_px.shape[:-1], note=" as uv_px", low=0)

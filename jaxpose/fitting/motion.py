@@ -23,12 +23,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.base import Array, Bodies, Key, Numbers
-from jaxpose.compiled import jitted, traced
+from jaxpose.compiled import check_shape, jitted, traced
 from jaxpose.fitting.engine import POSE_AND_PLACE, Free, PosePrior, start_parameters
 from jaxpose.fitting.ik import aligned, check_targets, seen_points
 from jaxpose.fitting.least_squares import LevenbergMarquardt
 from jaxpose.fitting.terms import Points, Settings, Weights, fit_term
 from jaxpose.geometry.body import Body, skeleton_body
+from jaxpose.geometry.body_joints import known_points
 from jaxpose.geometry.rotations import forward_kinematics
 from jaxpose.geometry.skeleton import SMPL_22, other_side
 
@@ -74,8 +75,16 @@ def skeleton_of(targets: Array, rest_joints: Array, noise: float | Array) -> Bod
 
 def _check(key: Key, body: Body, targets: Numbers, points: str, *args: Any, noise: Any = None, **named: Any) -> None:
     check_targets(body, targets, points)
+    known = known_points(body, points)
+    if not traced(targets) and not (np.isfinite(np.asarray(targets)).all(-1) & known).any((1, 2)).all():
+        raise ValueError("targets: needed clips with points that the body has, got one without any")
     if noise is None:
         estimate_noise(targets)
+    else:
+        check_shape("noise", noise, (), np.shape(targets)[:1])
+    if named.get("betas") is not None:
+        widths = range(body.shapedirs.shape[-1] + 1)
+        check_shape("betas", named["betas"], (len(targets), widths), (widths,))
 
 
 @jitted("points", "free", "settings", check=_check)

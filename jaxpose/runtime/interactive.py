@@ -1,12 +1,14 @@
 """A task that is called again and again with the same first arguments, compiled with these as constants."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxpose.compiled import as_pytree, noted_checks
+from jaxpose.compiled import as_pytree, check_arguments, noted_checks
+from jaxpose.model import meant
 
 
 def interactive(function: Callable[..., Any], *fixed: Any, **settings: Any) -> Callable[..., Any]:
@@ -31,12 +33,15 @@ def interactive(function: Callable[..., Any], *fixed: Any, **settings: Any) -> C
         with noted_checks(leaves) as checks[kind]:
             return function(*fixed, *changing, **named, **settings)
 
-    program = jax.jit(traced, static_argnums=0)
+    program, signature = jax.jit(traced, static_argnums=0), inspect.signature(function)
 
     def answer(*changing: Any, **named: Any) -> Any:
         leaves, tree = jax.tree.flatten(jax.tree.map(as_pytree, (changing, named)))
         leaves = [x if isinstance(x, jax.Array) else np.asarray(x) for x in leaves]
         kind = tree, tuple((x.shape, x.dtype) for x in leaves)
+        if kind not in checks:  # of a type that none can take nothing is compiled
+            given = [*signature.bind(*fixed, *changing, **named).arguments.items()][len(fixed) :]
+            check_arguments({name: meant(name, value) for name, value in given})
         result = program(kind, *leaves)
         for check, places in checks[kind]:
             check(*(np.asarray(leaves[place]) for place in places))

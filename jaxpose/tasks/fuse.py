@@ -110,7 +110,7 @@ def fuse(
     vertical(assumed.get("up", "z"))
     sure = np.ones(keypoints.shape[:3], np.float32) if confidence is None else np.asarray(confidence, np.float32)
     check_shape("confidence", sure, np.shape(keypoints)[:3])
-    check_values(check_pixels, keypoints, cameras.intrinsics)
+    _check_seen(keypoints, sure, cameras)
     views = views_of(model, np.asarray(keypoints), sure, cameras, **assumed)
     how = method_of(method, steps, robust=robust)
     drawn = result_of(fusing(key, model, views, how, num_hypotheses=num_hypotheses))
@@ -118,9 +118,16 @@ def fuse(
     return Hypotheses(**fields)
 
 
+def _check_seen(keypoints: Numbers, confidence: np.ndarray, cameras: Camera) -> None:
+    check_values(check_pixels, keypoints, cameras.intrinsics)
+    visible = np.isfinite(np.asarray(keypoints)).all(-1) & (confidence > 0)
+    if not (seen := visible.any((1, 2))).all():
+        raise ValueError(f"keypoints: no camera sees a joint in row {np.argmin(seen)}")
+
+
 def method_of(name: str, steps: int | None = None, *, robust: bool = False) -> Method:
     """The posterior method of a name with its solver's steps. robust: for keypoints that are sure and far off."""
-    if name not in _METHODS:
+    if not isinstance(name, str) or name not in _METHODS:
         raise ValueError(f"method: must be one of {', '.join(_METHODS)}, got {name!r}")
     return METHODS[name](steps or STEPS, robust=_DEGREES if robust else None)
 

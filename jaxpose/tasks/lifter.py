@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from jaxpose.base import ROW_AXIS, Array, Camera, Hypotheses, Key
-from jaxpose.compiled import check_num, check_shape, filled
+from jaxpose.compiled import check_num, check_shape, checked, filled
 from jaxpose.geometry.camera import check_pixels
 from jaxpose.model import DEFAULT_MODEL, Model, load
 from jaxpose.tasks.diffpose import rows_at_once
@@ -73,6 +73,7 @@ class Lifter:
     [H, J, 3] and `sample_roots` [H, 3]. ValueError for a wrong row names its id.
     """
 
+    @checked
     def __init__(
         self,
         model: str | os.PathLike[str] = DEFAULT_MODEL,
@@ -83,8 +84,9 @@ class Lifter:
         block: int = 64,
         **settings: Any,
     ):
-        check_num(num_hypotheses)
         check_num(block, "block")
+        if not isinstance(model, str | os.PathLike):
+            raise ValueError(f"model: needed a name or a path, got {type(model).__name__}")
         if unknown := sorted(settings.keys() - {*_COLUMNS, *_OPTIONS}):
             raise ValueError(f"Lifter: {unknown[0]!r}; must be one of {', '.join((*_COLUMNS, *_OPTIONS))}")
         name = os.fspath(model)  # of a file: every worker finds it, in whatever folder it runs
@@ -138,7 +140,9 @@ class Lifter:
         common = {name: value for name, value in self.settings.items() if name in names}
         if missing := [name for name in ("id", "keypoints", "intrinsics") if name not in batch and name not in common]:
             raise ValueError(f"no column {missing[0]!r}; the batch has {', '.join(map(str, batch)) or 'none'}")
-        columns = {name: list(batch[name]) for name in names if name in batch}
+        columns, num = {name: batch[name] for name in names if name in batch}, np.shape(batch["id"])[:1]
+        if wrong := [name for name in columns if not hasattr(columns[name], "__len__") or (len(columns[name]),) != num]:
+            raise ValueError(f"{wrong[0]}: needed a column as long as that of id, whose shape is {list(num)}")
         for row_id, *values in zip(batch["id"], *columns.values(), strict=True):
             yield row_id, common | dict(zip(columns, values, strict=True))
 

@@ -105,9 +105,12 @@ def to_world(
     seed: of `root_paths`. ValueError names the argument.
     """
     joints, root = np.asarray(joints, float), np.asarray(root, float)
+    legal = ("N", len(skeleton.joints), 3)
+    check_shape("joints", joints, legal, note=f" in the order of {skeleton.name}", low=-1e6, high=1e6)
     samples, num = root[None] if root.ndim == 2 else root, len(joints)
-    check_shape("joints", joints, ("N", len(skeleton.joints), 3), note=f" in the order of {skeleton.name}")
     check_shape("root", root, (num, 3), ("H", num, 3))
+    if not np.linalg.norm(samples.mean(0), axis=-1).min(initial=1) > 0:
+        raise ValueError("root: needed places before the camera, got one at its origin")
     if placed is not None and (gravity is not None or camera_height is not None):
         raise ValueError("gravity and camera_height: needed none where the camera's place is given")
     frame = np.arange(num) if frame is None else np.asarray(frame)
@@ -351,6 +354,5 @@ def _people(
 
 def _direction(gravity: np.ndarray) -> np.ndarray:
     g = np.asarray(gravity, float)
-    if g.shape != (3,) or not np.isfinite(g).all() or not np.linalg.norm(g) > 0:
-        raise ValueError(f"gravity: needed three numbers, not all 0, got {np.asarray(gravity).tolist()}")
+    check_shape("gravity", g, (3,))
     return g / np.linalg.norm(g)

@@ -8,6 +8,8 @@ import small_models
 
 import jaxpose
 from jaxpose.base import Camera
+from jaxpose.fitting.engine import start_parameters
+from jaxpose.io.anny_body import anny_body
 
 POSE = small_models.clip_poses()
 BODY = np.zeros((3, 21, 3), np.float32)
@@ -16,6 +18,11 @@ CAMERAS = Camera(
     np.float32([[900, 900, 320, 240]] * 2), None, np.float32([np.eye(3)] * 2), np.float32([[0, 0, 4], [1, 0, 4]])
 )
 OBSERVED = jaxpose.Observed(POSE[0], jnp.asarray, 0.1)
+ANNY = anny_body()
+JOINTS = np.zeros((2, 6, 22, 3), np.float32)
+START = start_parameters(2, 6, ANNY.shapedirs.shape[-1])
+SEEN = {"uv_px": JOINTS[:, None, :, :, :2], "confidence": np.ones((2, 1, 6, 22))}
+SEEN["cameras"] = Camera(*(None if x is None else x[None, :1] for x in CAMERAS[:4]))
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +38,12 @@ def calls(tmp_path_factory):
     def posterior(observed, key=key, **more):
         return jaxpose.posterior(key, more.pop("prior", jaxpose.prior_of(joints)), observed, **more)
 
+    def fit(terms, **given):
+        return jaxpose.fit(given.pop("key"), given.pop("body"), given.pop("prior"), *terms, **given)
+
+    def lifted(settings=(), **batch):
+        return jaxpose.Lifter(**dict(settings))(batch)
+
     return {
         "measure": (measure, {"poses": POSE, "quantities": ()}),
         "log_density": (jaxpose.log_density, {"model": joints, "pose": POSE}),
@@ -40,6 +53,15 @@ def calls(tmp_path_factory):
         "generate": (jaxpose.generate_rotations, {"key": key, "model": prior, "num": 3}),
         "complete": (jaxpose.complete_rotations, {"key": key, "model": prior, "body_pose": BODY, "known": np.ones(21)}),
         "posterior": (posterior, {"observed": OBSERVED}),
+        "ik": (jaxpose.ik, {"key": key, "body": ANNY, "targets": JOINTS, "points": "smpl22", "prior": None}),
+        "denoise": (
+            jaxpose.denoise_motion,
+            {"key": key, "body": ANNY, "targets": JOINTS, "points": "smpl22", "prior": None},
+        ),
+        "fit": (fit, {"terms": (), "key": key, "body": ANNY, "prior": None, "start": START}),
+        "fit_keypoints": (jaxpose.fit_keypoints, {"key": key, "body": ANNY, "points": "smpl22", "prior": None, **SEEN}),
+        "Lifter": (lifted, {"id": np.arange(3), "keypoints": POSE[..., :2], "intrinsics": np.ones((3, 4))}),
+        "interactive": (jaxpose.interactive(jaxpose.complete, key, joints), {"joints": POSE}),
         "fuse": (jaxpose.fuse, {"key": key, "model": joints, "keypoints": KEYPOINTS, "cameras": CAMERAS}),
     }
 
@@ -101,6 +123,39 @@ WRONG = [
     ("fuse", "up", "x", "up: got 'x'; must be one of"),
     ("fuse", "noise_px", np.ones(3), "noise_px: needed a number"),
     ("fuse", "method", ["dps"], "method: must be one of"),
+    ("fuse", "robust", "yes", "robust: needed True or False"),
+    ("fuse", "noise_px", 0, "noise_px: needed finite numbers"),
+    ("fuse", "keypoints", np.full_like(KEYPOINTS, np.nan), "keypoints: no camera sees a joint in row 0"),
+    ("fuse", "keypoints", 1.0, "keypoints: needed at least one row"),
+    ("ik", "key", -1, "key: needed one key"),
+    ("ik", "body", "anny", "body: needed Body"),
+    ("ik", "points", ["smpl22"], "points: needed str"),
+    ("ik", "prior", "prior21", "prior: needed a function"),
+    ("ik", "settings", {}, "settings: needed Settings"),
+    ("ik", "noise", np.nan, "noise: needed finite"),
+    ("ik", "noise", -0.1, "noise: needed finite"),
+    ("ik", "noise", np.ones(3), "noise: needed a number"),
+    ("ik", "start_pose", BODY[0].astype(">f4"), "start_pose: .*order of bytes"),
+    ("ik", "start_pose", changed(BODY[0], np.nan), "start_pose: needed finite"),
+    ("ik", "start_pose", BODY[0, :20], r"start_pose: needed \[21, 3\]"),
+    ("ik", "targets", changed(JOINTS, 1e20), "targets: needed finite"),
+    ("ik", "num_hypotheses", 0, "num_hypotheses: needed at least 1"),
+    ("denoise", "targets", np.full_like(JOINTS, np.nan), "targets: needed clips with points"),
+    ("denoise", "betas", np.ones((2, 99)), "betas: needed"),
+    ("denoise", "noise", np.ones(3), "noise: needed a number"),
+    ("fit", "terms", (), "terms: needed one or more"),
+    ("fit", "terms", ("x",), "terms: needed a function"),
+    ("fit", "start", BODY, "start: needed BodyParameters"),
+    ("fit_keypoints", "noise_px", 0.0, "noise_px: needed finite"),
+    ("fit_keypoints", "uv_px", changed(SEEN["uv_px"], 1e20), "uv_px: needed finite"),
+    ("fit_keypoints", "up", None, "up: needed a value"),
+    ("Lifter", "keypoints", 1.0, "keypoints: needed a column"),
+    ("Lifter", "keypoints", POSE[:2, :, :2], "keypoints: needed a column"),
+    ("Lifter", "settings", {"seed": -1}, "seed: needed a whole"),
+    ("Lifter", "settings", {"model": 3}, "model: needed a name"),
+    ("interactive", "joints", "x", "joints: needed float32"),
+    ("interactive", "joints", POSE.astype(">f4"), "joints: .*order of bytes"),
+    ("interactive", "joints", 1.0, "joints: needed at least one row"),
 ]
 
 

@@ -296,12 +296,20 @@ def test_size_is_of_the_distance_to_the_place_where_the_camera_is():
 def test_bad_arguments_are_named():
     joints, root, _ = filmed(standing(4))
     for message, change in {
-        "gravity: needed three numbers, not all 0": {"gravity": np.zeros(3)},
-        "gravity: needed three numbers": {"gravity": np.array([0, np.nan, 1])},
+        "gravity: needed a direction": {"gravity": np.zeros(3)},
+        "gravity: needed finite numbers": {"gravity": np.array([0, np.nan, 1])},
+        "gravity: needed float32": {"gravity": "y"},
+        r"gravity: needed \[3\]": {"gravity": np.ones((2, 3))},
+        "joints: needed finite numbers": {"joints": np.full_like(joints, np.nan)},
+        "joints: needed at least one row": {"joints": 1.0},
+        "root: needed places before the camera": {"root": 0 * root},
+        "frame: needed numbers": {"frame": np.arange(4) > 2},
+        "fps: needed a number": {"fps": []},
+        "seed: needed a whole number": {"seed": "x"},
         "camera_height: needed finite numbers from 0.001 to": {"camera_height": -1.0},
         "needed none where the camera's place is given": {"placed": (np.eye(3), np.ones(3)), "camera_height": 1.0},
         "person 0 is twice in one frame": {"frame": np.array([0, 1, 1, 2])},
         r"joints: needed \[N, 22, 3\]": {"skeleton": SMPL_22},
         r"camera_path: R_cam_world: .*\[4, 3, 3\]": {"camera_path": (np.eye(3), np.zeros(3))},
     }.items():
-        refuses(message, to_world, joints, root, **change)
+        refuses(message, to_world, **{"joints": joints, "root": root} | change)
