@@ -121,8 +121,8 @@ def fuse(
 def _check_seen(keypoints: Numbers, confidence: np.ndarray, cameras: Camera) -> None:
     check_values(check_pixels, keypoints, cameras.intrinsics)
     visible = np.isfinite(np.asarray(keypoints)).all(-1) & (confidence > 0)
-    if not (seen := visible.any((1, 2))).all():
-        raise ValueError(f"keypoints: no camera sees a joint in row {np.argmin(seen)}")
+    if not (usable := visible.any((1, 2))).all():
+        raise ValueError(f"keypoints: no camera sees a joint in row {np.argmin(usable)}")
 
 
 def method_of(name: str, steps: int | None = None, *, robust: bool = False) -> Method:
