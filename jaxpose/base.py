@@ -198,17 +198,6 @@ class Start(NamedTuple):
     kept: Any = None
 
 
-class Past(NamedTuple):
-    """The first K rows of H hypotheses: states [H, K, J, D], and the condition that holds them.
-
-    known: [K] bool; rows that are not are drawn like the rest.
-    """
-
-    states: Array
-    cond: Condition
-    known: Array
-
-
 class Decoded(NamedTuple):
     """Poses of states: samples [H, N, J, 3] metres, root as in `Hypotheses`, path [H, T+1, N, J, 3] or None."""
 
@@ -235,7 +224,6 @@ class Problem:
     guide:   change of the network's prediction, PredictFn -> PredictFn (`diffusion.guidance`), or None.
     project: change of the state after each solver step, or None.
     noise:   [N, J] metres of the given joints, passed on to the result, or None.
-    past:    samples of the first rows that were drawn before and are kept, or None.
     merge:   of draws of 2 N rows, each followed by its mirror image, twice as many hypotheses of N rows; or None.
     task:    the name under which the model has its recalibration.
     rows_at_once: of the network's calls, for networks that need much memory a row; None: all.
@@ -247,7 +235,6 @@ class Problem:
     guide: Callable[[PredictFn], PredictFn] | None = None
     project: ProjectFn | None = None
     noise: Array | None = None
-    past: Past | None = None
     merge: Callable[[Decoded], Decoded] | None = None
     task: str = flax.struct.field(pytree_node=False, default="")
     rows_at_once: int | None = flax.struct.field(pytree_node=False, default=None)

@@ -30,7 +30,7 @@ _DECADE = (100, 125, 160, 200, 250, 315, 400, 500, 640, 800)
 # least to a most; numbers of at most a size, among which NaN and infinity stand for what is missing; directions.
 _MOST = 100_000_000
 _COUNTS = ("num", "num_hypotheses", "num_steps", "first_steps", "steps", "chunk")
-_FLAGS = ("return_path", "joined", "robust", "samples")
+_FLAGS = ("return_path", "joined", "robust")
 _RANGES = {
     **{"confidence": (0, 1), "known": (0, 1), "height": (0.3, 3), "camera_height": (1e-3, 1e6), "fps": (1e-3, 1e6)},
     **{"noise": (0, 1e6), "noise_px": (1e-3, 1e6), "offset": (0, 1e6), "temperature": (0, 1e3), "level": (1e-9, 1e6)},
@@ -41,7 +41,7 @@ _RANGES = {
     **dict.fromkeys(("prior_weight", "prior_start", "shape_weight"), (0, 1e9)),
     **{"intrinsics": (-1e7, 1e7), "R_cam_world": (-2, 2), "t_cam": (-1e9, 1e9), "root": (-1e6, 1e6)},
 }
-_MISSING = dict.fromkeys(("joints", "pose", "poses", "past", "targets"), 1e6)
+_MISSING = dict.fromkeys(("joints", "pose", "poses", "targets"), 1e6)
 _MISSING |= {"keypoints": 1e7, "uv_px": 1e7, "body_pose": 1e3}
 _DIRECTIONS = ("up", "gravity")
 _SHARES = ("confidence", "known")  # which may be True and False

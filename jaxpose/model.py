@@ -54,7 +54,6 @@ _NEEDED = {
     "denoiser": "a model with a denoiser of poses",
     "encoder": "a model with an encoder of keypoints",
     "motion": "a model of motions, such as 'motion17'",
-    "live": "a model of motions or a DiffPose model with a context, such as 'motion17' or 'diffpose17'",
     "vertical": "a model that can be told the vertical, such as 'pose17'",
 }
 

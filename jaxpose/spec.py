@@ -103,7 +103,6 @@ class Spec:
         offered |= {"poses"} if offered & {"joints", "rotations"} else set()
         if "joints" in offered and self.context >= self.state_shape[0] + 3:
             offered |= {"vertical"}
-        offered |= {"live"} if offered & {"motion", "context"} else set()
         return (offered - {"score"}) | {"few_steps"} if self.times else offered | {"any_level"}
 
     @property

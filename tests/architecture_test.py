@@ -17,27 +17,27 @@ MAX_LINES = 400
 # Numbers of today, which may only fall; who makes them less lowers them.
 MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 9, 4, 2
 MOST_LINES_AND_FILES = {
-    ".": (1628, 10),
+    ".": (1613, 10),
     "app": (288, 3),
-    "app/commands": (5784, 30),
+    "app/commands": (5783, 30),
     "app/detect": (1262, 9),
     "app/to_onnx": (559, 3),
     "app/viz": (1715, 7),
     "datasets": (983, 6),
     "diffusion": (2074, 14),
     "evaluation": (1436, 10),
-    "examples": (1265, 10),
+    "examples": (1259, 10),
     "fitting": (1492, 11),
     "geometry": (2343, 15),
     "io": (5920, 32),
     "networks": (1188, 9),
     "originals": (2751, 24),
     "runtime": (239, 4),
-    "spaces": (586, 6),
-    "tasks": (5274, 29),
+    "spaces": (573, 6),
+    "tasks": (5013, 28),
     "training": (1460, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13898, "tests": 37133}
+MOST_LINES_IN_ALL = {"experiments": 13891, "tests": 37044}
 MAX_BYTES = 9_000_000
 
 
@@ -121,7 +121,7 @@ LOOPS = {"sample", "sample_hypotheses", "run"}  # of diffusion.sampling and diff
 ASKS = re.compile(
     r"is_motion\(|capabilities|spec\.times|spec\.codec|spec\.base|isinstance\([^)]*(DiffPose|ScoreMLP)|\brequire\("
 )
-MOST_PATHS, MOST_ASKS = 4, 50
+MOST_PATHS, MOST_ASKS = 3, 50
 
 
 def drawing_paths(root: Path) -> list[str]:

@@ -24,7 +24,6 @@ from jaxpose.diffusion.mixture import Mixture
 from jaxpose.model import ASSETS, load
 from jaxpose.tasks import complete_rotations as rotations_of
 from jaxpose.tasks import methods, observations, samplers
-from jaxpose.tasks.motion_stream import start_motions, step_motions
 from jaxpose.tasks.posterior import Observed
 from jaxpose.tasks.priors import fitted
 from jaxpose.tasks.score import lifted_log_density
@@ -87,6 +86,19 @@ for NAME, ROWS in (
 ):
     case(f"lift.{NAME}", NAME, ROWS)(lifted)
     case(f"lift.{NAME}.hidden", NAME, ROWS, hidden=HIDDEN, height=1.8)(lifted)
+
+
+def streamed(name: str, length: int | None):
+    """Three steps of a frame, or of blocks of `length` frames."""
+    stream, given, drawn = jaxpose.start_stream(KEY, model(name), num_hypotheses=2), clip(12), {}
+    for step in range(3):
+        rows = step if length is None else slice(length * step, length * step + length)
+        seen = given["keypoints"][rows], given["confidence"][rows]
+        result, stream = jaxpose.step_stream(model(name), stream, *seen, camera=given["camera"])
+        drawn |= {f"{step}.{field}": value for field, value in fields_of(result).items()}
+    return drawn
+
+
 for NAME, ROWS in (("pose17", 2), ("pose17_fast", 2), ("motion17", MOTION)):
     case(f"lift.{NAME}.up", NAME, ROWS, up=np.array([0.1, -1.0, 0.1], np.float32))(lifted)
 for NAME, MAKE in samplers.SAMPLERS.items():
@@ -108,10 +120,9 @@ def mixture():
     return lifted("diffpose17", keypoint_mixture=Mixture(weight, mean, np.full_like(mean, 3)), num_components=2)
 
 
-@case("lift.motion17.past")
-def past():
-    first = lifted("motion17", MOTION)
-    return lifted("motion17", MOTION, past=np.asarray(first.samples[:, :10]))
+@case("lift.motion17.first_frame")
+def numbered():
+    return lifted("motion17", MOTION, first_frame=5)
 
 
 @case("lift.many", "pose17", each=40)
@@ -216,29 +227,14 @@ def covariance():
     return {"covariance": fitted(KEY, jaxpose.prior_of(model("pose17")), 8, 3).covariance}
 
 
-@case("stream.diffpose17", "diffpose17")
-@case("stream.diffpose17_video", "diffpose17_video")
-def streamed(name: str):
-    stream, given, drawn = jaxpose.start_stream(KEY, model(name), num_hypotheses=2), clip(12), {}
-    for frame in range(3):
-        seen = given["keypoints"][frame], given["confidence"][frame]
-        result, stream = jaxpose.step_stream(model(name), stream, *seen, camera=given["camera"], first_steps=2)
-        drawn |= {f"{frame}.{field}": value for field, value in fields_of(result).items()}
-    return drawn
-
-
-@case("motion_stream.motion17")
-def streamed_motion():
-    name, drawn = "motion17", {}
-    stream, given = start_motions(KEY, model(name), num_hypotheses=2), clip(MOTION)
-    for step in range(2):
-        rows = slice(2 * step, 2 * step + 2)
-        seen = given["keypoints"][rows], given["confidence"][rows]
-        result, stream = step_motions(
-            model(name), stream, *seen, camera=given["camera"], sampler=samplers.stochastic(2)
-        )
-        drawn |= {f"{step}.{field}": value for field, value in fields_of(result).items()}
-    return drawn
+for NAME, LENGTH in {
+    "pose17": None,
+    "pose17_fast": None,
+    "diffpose17": None,
+    "diffpose17_video": 1,
+    "motion17": 2,
+}.items():
+    case(f"stream.{NAME}", NAME, LENGTH)(streamed)
 
 
 @case("smooth")

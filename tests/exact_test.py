@@ -171,7 +171,7 @@ API = {
     "prior_of": lambda key: priors.fitted(key, PRIOR, 2, 2).covariance,
     "smooth": lambda key: smooth.draw_paths(key, random(2, 3, 17, 3), np.ones(2), 0.01),
     "step_stream": lambda key: jaxpose.step_stream(
-        FRAMES, jaxpose.start_stream(key, FRAMES, num_hypotheses=2), UV[0], camera=LENS, first_steps=2
+        FRAMES, jaxpose.start_stream(key, FRAMES, num_hypotheses=2), UV[0], camera=LENS
     ),
     "typicality": lambda key: denoising_error(JOINTS, X),
 }

@@ -32,7 +32,6 @@ from jaxpose.tasks.complete import complete
 from jaxpose.tasks.complete_rotations import Descent, complete_rotations
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.generate import NUM_STEPS, generate
-from jaxpose.tasks.motion_stream import start_motions, step_motions
 from jaxpose.tasks.rotations import generate_rotations
 from jaxpose.tasks.samplers import stochastic
 from jaxpose.tasks.stream import start_stream, step_stream
@@ -246,11 +245,11 @@ def _stream_of_motions(setup: timing.Setup, keypoints: Array, confidence: Array,
     """`jaxpose live` of one person with `motion17`: 20 hypotheses, blocks of 5 frames, so a latency of 4."""
     model, block, seen = released.load("motion17"), 5, (keypoints[0], confidence[0])
     blocks = tuple(jnp.repeat(x[None], block, 0) for x in seen)
-    state = start_motions(jax.random.key(0), model, num_hypotheses=20)
+    state = start_stream(jax.random.key(0), model, num_hypotheses=20)
     times = []
     for step in range(8 * setup.sizes.repeats + 2):
         started = time.perf_counter()
-        _, state = jax.block_until_ready(step_motions(model, state, *blocks, camera=Camera(intrinsics)))
+        _, state = jax.block_until_ready(step_stream(model, state, *blocks, camera=Camera(intrinsics)))
         if step > 1:
             times.append(time.perf_counter() - started)
     return {"frames": block, "ms": 1e3 * float(np.median(times)), "frames_per_second": block / float(np.median(times))}

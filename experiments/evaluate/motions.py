@@ -33,9 +33,9 @@ from jaxpose.base import Array, Camera, Hypotheses
 from jaxpose.evaluation import metrics
 from jaxpose.io.arrays import load_arrays
 from jaxpose.tasks.lift import lift
-from jaxpose.tasks.motion_stream import MotionStream, start_motions, step_motions
 from jaxpose.tasks.smooth import WEIGHT
 from jaxpose.tasks.smooth import smooth as join
+from jaxpose.tasks.stream import Stream, start_stream, step_stream
 
 _BLOCK = 5  # frames that a stream waits for
 _HIDDEN, _EVERY = 15, 60
@@ -132,11 +132,11 @@ def live(num: int, key: Array, model: released.Model, keypoints: Array, sure: Ar
     count = -(-frames // _BLOCK)
     rows = jnp.minimum(jnp.arange(count * _BLOCK), frames - 1)
 
-    def step(stream: MotionStream, seen: tuple[Array, Array]) -> tuple[MotionStream, Drawn]:
-        lifted, stream = step_motions(model, stream, *seen, camera=Camera(K[0]))
+    def step(stream: Stream, seen: tuple[Array, Array]) -> tuple[Stream, Drawn]:
+        lifted, stream = step_stream(model, stream, *seen, camera=Camera(K[0]))
         return stream, Drawn(lifted.samples, lifted.radius_90)
 
-    stream = start_motions(key, model, num_hypotheses=num)
+    stream = start_stream(key, model, num_hypotheses=num)
     blocks = keypoints[rows].reshape(count, _BLOCK, joints, 2), sure[rows].reshape(count, _BLOCK, joints)
     samples, radius = jax.lax.scan(step, stream, blocks)[1]
     samples = jnp.swapaxes(samples, 0, 1).reshape(num, -1, joints, 3)

@@ -105,12 +105,7 @@ def load_data(config: ConfigDict) -> Source:
     bodies, mocap = load_bodies(config)
     if num_frames := config.get("network", {}).get("num_frames"):
         example = functools.partial(
-            motion_example,
-            view=ViewRates(**config.view),
-            masks=masks,
-            num_frames=num_frames,
-            gap=config.gap,
-            past=config.past,
+            motion_example, view=ViewRates(**config.view), masks=masks, num_frames=num_frames, gap=config.gap
         )
         return Source(make_clips(bodies, mocap), example, bodies.statistics)
     view = ViewRates(**config.view)
@@ -128,8 +123,7 @@ def from_disk(config: ConfigDict, masks: MaskRates) -> Source:
     print(f"{len(shards):,} frames of {len(resident.takes.length):,} sequences in {config.data.stream}")
     view, num_frames = ViewRates(**config.view), config.network.get("num_frames")
     if num_frames:
-        rates = {"gap": config.gap, "past": config.past}
-        stream, example = stored.motions_on_disk(shards, resident, view, masks, num_frames, **rates)
+        stream, example = stored.motions_on_disk(shards, resident, view, masks, num_frames, gap=config.gap)
     else:
         stream, example = stored.frames_on_disk(shards, resident, view, masks)
     return Source(stream, example, resident.bodies.statistics)

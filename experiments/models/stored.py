@@ -63,15 +63,15 @@ def frames_on_disk(shards: Shards, resident: Resident, view: ViewRates, masks: M
 
 
 def motions_on_disk(
-    shards: Shards, resident: Resident, view: ViewRates, masks: MaskRates, num_frames: int, **rates: Any
+    shards: Shards, resident: Resident, view: ViewRates, masks: MaskRates, num_frames: int, gap: float
 ) -> tuple[Stream, Any]:
-    """The stream of motions, and its example function; rates: `gap` and `past`."""
+    """The stream of motions, and its example function; gap: as of `motion_example`."""
 
     def example(key: Key, data: Gathered) -> Example:
         ends = jnp.zeros(0, jnp.int32)
         clips = Clips(gathered(data.resident.bodies, data.rows), ends, ends)
         drawn = jnp.arange(num_frames), num_frames + jnp.arange(num_frames)
-        return motion_example(key, clips, view, masks, num_frames=num_frames, drawn=drawn, **rates)
+        return motion_example(key, clips, view, masks, num_frames=num_frames, gap=gap, drawn=drawn)
 
     rows = lambda key, resident: clip_rows(key, resident.takes, num_frames)  # noqa: E731
     return Stream(resident, rows, shards.take), example

@@ -1,8 +1,7 @@
 """Motions as a camera sees them, for a network of windows: states and conditions of F frames, in JAX.
 
 Body, camera and detector are those of `clips.py`, one for a clip; what is hidden is hidden at four levels: all frames
-(`MaskRates.pose`), a run of frames (`gap`), parts and joints through the clip. In a share of the clips (`past`) the
-first frames are known in 3D: a motion goes on from them.
+(`MaskRates.pose`), a run of frames (`gap`), parts and joints through the clip.
 """
 
 import jax
@@ -14,7 +13,7 @@ from jaxpose.examples.clips import PINHOLE, Clips, seen_clip
 from jaxpose.examples.rates import ViewRates
 from jaxpose.examples.views import observe_points
 from jaxpose.geometry.skeleton import H36M_17
-from jaxpose.spaces.person import View, encode_points, encode_pose, encode_track, tell_past, tell_vertical
+from jaxpose.spaces.person import View, encode_points, encode_pose, encode_track, tell_vertical
 
 
 def motion_example(
@@ -25,21 +24,16 @@ def motion_example(
     *,
     num_frames: int,
     gap: float,
-    past: float = 0.0,
     drawn: tuple[Array, Array] | None = None,
 ) -> Example:
     """A random stretch of `num_frames` = F frames: state [F, J, 3] and condition.
 
-    gap, past: shares of clips with a run of hidden frames, and with known first frames. drawn: as in `seen_clip`.
+    gap: share of clips with a run of hidden frames. drawn: as in `seen_clip`.
     """
-    clip_key, mask_key, gap_key, points_key, kind_key, told_key, past_key = jax.random.split(key, 7)
+    clip_key, mask_key, gap_key, points_key, kind_key, told_key = jax.random.split(key, 6)
     seen = seen_clip(clip_key, clips, view, num_frames, drawn)
     shown = draw_joints(mask_key, masks, H36M_17) * draw_frames(gap_key, num_frames, gap)[:, None]
     cond, turned = encode_track(jnp.asarray(PINHOLE), seen.keypoints, seen.confidence * shown)
-    if past:
-        any_key, num_key = jax.random.split(past_key)
-        num_known = jax.random.randint(num_key, (), 1, num_frames) * jax.random.bernoulli(any_key, past)
-        cond = tell_past(cond, turned, seen.x_cam, jnp.arange(num_frames) < num_known)
     if masks.depth:
         noisy, level = observe_points_of_clip(points_key, seen.x_cam, view)
         is_3d = jax.random.bernoulli(kind_key, float(masks.depth))

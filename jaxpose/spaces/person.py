@@ -113,19 +113,6 @@ def encode_track(
     return cond._replace(context=context), View(R, centre, jnp.where(known, view.extent, jnp.exp(filled[:, 2])))
 
 
-def tell_past(cond: Condition, view: View, x_cam: Array, known: Array) -> Condition:
-    """The condition of a track whose frames known [F] have exact poses: x_cam [F, J, 3] metres about any origin.
-
-    The poses enter as 3D observations in the frame's view axes.
-    """
-    assert cond.context is not None, "a track has a context"
-    shown = encode_points(to_view(view, x_cam), jnp.ones(cond.mask.shape[:-1]), jnp.zeros(cond.mask.shape[:-1]))
-    assert shown.context is not None, "joints have a trust each"
-    rest = cond.context[:, shown.mask.shape[-2] :].at[:, 6:].set(0)  # evidence is of keypoints
-    shown = shown._replace(context=jnp.concatenate([shown.context, rest], -1))
-    return jax.tree.map(lambda a, b: jnp.where(known.reshape(-1, *[1] * (a.ndim - 1)), a, b), shown, cond)
-
-
 def between(values: Array, known: Array) -> Array:
     """Values [F, D] of frames, those not known [F] by linear interpolation in time; 0 where none is."""
     num = len(known)

@@ -21,13 +21,13 @@ class Track(NamedTuple):
     """Frames of one person that are drawn together, 1/30 s apart.
 
     rows: [R] of the observations, filled up. seen: [R] bool, the frames that have an observation; the others' rows are
-    any. held: of the first frames, which the block before drew. count: of frames that do not fill up. time: [n] places
-    among the frames, whole or between two, of the rows that are answered.
+    any. first: number of the first frame in its motion. count: of frames that do not fill up. time: [n] places among
+    the frames, whole or between two, of the rows that are answered.
     """
 
     rows: np.ndarray
     seen: np.ndarray
-    held: int
+    first: int
     count: int  # type: ignore[assignment]  # hides tuple.count, which nothing uses
     time: np.ndarray
 

@@ -7,28 +7,16 @@ Hypothesis h has the key fold_in(key, h), of pairs (`Problem.merge`) h // 2: the
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from jaxpose.base import (
-    Array,
-    Condition,
-    Decoded,
-    Hypotheses,
-    Key,
-    Numbers,
-    PredictFn,
-    Prediction,
-    Problem,
-    ProjectFn,
-    Start,
-)
+from jaxpose.base import Array, Condition, Decoded, Hypotheses, Key, Numbers, PredictFn, Prediction, Problem, Start
 from jaxpose.compiled import check_shape, check_values, checked, cut, size_for, traced
-from jaxpose.diffusion import SDE, prior_sample, sample
+from jaxpose.diffusion import prior_sample, sample
 from jaxpose.diffusion.sampling import in_chunks, in_slices, map_hypotheses
 from jaxpose.model import Model, Recalibration
 from jaxpose.tasks.samplers import Run, Sampler, stochastic
@@ -147,12 +135,11 @@ def _one_state(
 
     def one(h: Array) -> tuple[Array, Any]:
         start = problem.start(jax.random.fold_in(key, h))
-        held = _held(sde, problem, h, start)
+        cond = problem.cond if start.cond is None else start.cond
 
         def solve(key: Key, x: Array, run: Run) -> Array:
-            how: dict[str, Any] = {"project": held.project, "finish": run.finish, "return_path": return_path}
-            how["unroll"] = True
-            return held.keep(sample(key, x, predict, run.solver, run.times, held.cond, **how))
+            how: dict[str, Any] = {"project": problem.project, "finish": run.finish, "return_path": return_path}
+            return sample(key, x, predict, run.solver, run.times, cond, unroll=True, **how)
 
         if start.t is None:
             return solve(start.key, start.x, run), start.kept
@@ -176,51 +163,26 @@ def _predictions(network: PredictFn, problem: Problem) -> PredictFn:
     return predict
 
 
-class _Held(NamedTuple):
-    """Condition and projection of a hypothesis, and what its end is changed to."""
-
-    cond: Condition | None
-    project: ProjectFn | None
-    keep: Callable[[Array], Array]
-
-
-def _held(sde: SDE, problem: Problem, h: Array, start: Start) -> _Held:
-    """Hypothesis h with its past, if it has one: the first K rows stay at its states.
-
-    Their noise is the same at every level: that of the first state.
-    """
-    cond, other, past = problem.cond if start.cond is None else start.cond, problem.project, problem.past
-    if past is None:
-        return _Held(cond, other, lambda x: x)
-    known, (states, conditions) = past.known, jax.tree.map(lambda v: v[h], past[:2])
-    cond = jax.tree.map(lambda first, rows: rows.at[: len(first)].set(first), conditions, cond)
-
-    def project(key: Key, x: Array, s: Array) -> Array:
-        x = x if other is None else other(key, x, s)
-        return _keep(x, sde.alpha(s) * states + sde.sigma(s) * start.x[: len(states)], known)
-
-    return _Held(cond, project, lambda x: _keep(x, states, known))
-
-
-def _keep(x: Array, states: Array, known: Array) -> Array:
-    """States x [..., N, J, D] whose first K rows, where known [K], are `states` [K, J, D]."""
-    first = x[..., : len(known), :, :]
-    return x.at[..., : len(known), :, :].set(jnp.where(known[:, None, None], states, first))
-
-
 def with_path(poses: Array) -> Decoded:
     """The result of poses [H, N, J, 3], or of paths [H, T+1, N, J, 3], whose ends are the samples."""
     return Decoded(poses) if poses.ndim == 4 else Decoded(poses[:, -1], path=poses)
 
 
-def from_noise(model: Model, like: Array) -> Partial:
-    """The `Problem.start` at the process' end: in each hypothesis fresh noise shaped as `like` [N, J, D]."""
-    return Partial(_noise, model, like)
+def from_noise(model: Model, like: Array, first: Array | int | None = None) -> Partial:
+    """The `Problem.start` at the process' end: in each hypothesis fresh noise shaped as `like` [N, J, D].
+
+    first: number of the first row; the noise of a row then depends on its number alone. None: rows have no numbers.
+    """
+    return Partial(_noise, model, like, first)
 
 
-def _noise(model: Model, like: Array, key: Key) -> Start:
+def _noise(model: Model, like: Array, first: Array | int | None, key: Key) -> Start:
     start_key, key = jax.random.split(key)
-    return Start(prior_sample(start_key, model.spec.sde(), like.shape), key)
+    sde = model.spec.sde()
+    if first is None:
+        return Start(prior_sample(start_key, sde, like.shape), key)
+    keys = jax.vmap(partial(jax.random.fold_in, start_key))(first + jnp.arange(like.shape[0]))
+    return Start(jax.vmap(lambda key: prior_sample(key, sde, like.shape[1:]))(keys), key)
 
 
 @jax.custom_jvp

@@ -17,15 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from jaxpose.base import Array, Camera, Condition, Decoded, Hypotheses, Key, Numbers, Past, Problem
-from jaxpose.compiled import check_shape, check_values, filled, size_for, traced
+from jaxpose.base import Array, Camera, Condition, Decoded, Hypotheses, Key, Numbers, Problem
+from jaxpose.compiled import check_shape, check_values, filled, traced
 from jaxpose.diffusion.mixture import Mixture
 from jaxpose.geometry import measures
 from jaxpose.geometry.camera import check_pixels
 from jaxpose.geometry.skeleton import mirror, other_side
 from jaxpose.model import Model, needs, require
 from jaxpose.spaces.keypoints import encode_mixture
-from jaxpose.spaces.person import View, decode_pose, encode_pose, place, tell_evidence, tell_past, tell_vertical
+from jaxpose.spaces.person import View, decode_pose, place, tell_evidence, tell_vertical
 from jaxpose.tasks.diffpose import START, encode_rows, initial_distribution, pose_states, residual_start, rows_at_once
 from jaxpose.tasks.draw import drawn, from_noise
 from jaxpose.tasks.samplers import Sampler
@@ -33,7 +33,7 @@ from jaxpose.tasks.typicality import judged
 
 LEAST_JOINTS = 4  # visible joints that a person needs
 # option -> capability of the models that it is for
-_FOR = {"up": "vertical", "past": "motion"}
+_FOR = {"up": "vertical", "first_frame": "motion"}
 _FOR |= dict.fromkeys(("windows", "keypoint_mixture", "num_components", "depth"), "context")
 
 
@@ -51,7 +51,7 @@ def lift(
     up: Numbers | None = None,
     evidence: Numbers | None = None,
     windows: tuple[Array, Array] | None = None,
-    past: Numbers | None = None,
+    first_frame: int | Numbers | None = None,
     keypoint_mixture: Mixture | None = None,
     num_components: int = 1,
     depth: str = "encoder",
@@ -74,8 +74,8 @@ def lift(
                 its mirrored image, read it from each other; NaN: not known. A model takes as much as it was trained on.
     windows:    for a video model, which rows it sees together: (index [W, F], counted [W, F]) of `windows.tile`. None:
                 the rows are the frames of one clip, at about 30 fps.
-    past:       [H, K, J, 3], for a model of motions: samples of the first K rows, drawn by an earlier call with another
-                key; NaN: none. They stay, and each motion goes on from its own.
+    first_frame: number of the first row, for a model of motions: calls with one key whose frames overlap draw the same
+                motions, as far as what they see is the same. None: each call draws others.
     keypoint_mixture: for a DiffPose model, where each keypoint may be: pixels, weight [N, J, M], mean and std
                 [N, J, M, 2], as `fit_mixture` finds them in heatmaps. Joints of confidence 0 stay unknown.
     num_components, depth: of a DiffPose model's start H_K, as in `diffpose.initial_distribution`.
@@ -84,9 +84,8 @@ def lift(
     check_detections(model, keypoints, confidence, camera)
     if height is not None:
         check_shape("height", height, (), keypoints.shape[:1])
-    if past is not None:
-        num, joints = keypoints.shape[:2]
-        check_shape("past", past, (num_hypotheses, range(1, num + 1), joints, 3), note=" of hypotheses and rows")
+    if first_frame is not None:
+        check_shape("first_frame", first_frame, ())
     if up is not None:
         check_shape("up", up, (3,), (keypoints.shape[0], 3))
     if evidence is not None:
@@ -94,27 +93,34 @@ def lift(
     initial = Initial(keypoint_mixture, num_components, depth)
     given: tuple[Any, ...] = (keypoints, confidence, camera, height, up, evidence, initial)
     num = keypoints.shape[0]
-    if not traced(key, model, given, windows, past):
-        if windows is None:
-            given = _of_rows(num, model.rows_for(num), given)
-            windows = model.spec.space.clip(num, model.spec.network.window)  # type: ignore[assignment]  # numpy
-        past = None if past is None else filled(past, num_hypotheses, size_for(num_hypotheses))
-    given = (*given[:-1], given[-1].replace(windows=windows), past)
+    if not traced(key, model, given, windows, first_frame) and windows is None:
+        given = _of_rows(num, model.rows_for(num), given)
+        windows = model.spec.space.clip(num, model.spec.network.window)  # type: ignore[assignment]  # numpy
+    given = (*given[:-1], given[-1].replace(windows=windows), first_frame)
     how: dict[str, Any] = {"chunk": chunk, "return_path": return_path}
+    pose = problem_for(model, sampler)
+    return judged(model, drawn(pose, key, model, given, num_hypotheses, num, sampler, **how))
+
+
+def problem_for(model: Model, sampler: Sampler | None) -> Callable[..., Problem]:
+    """`problem`, or `mirrored_problem` where half of the hypotheses are of the mirror image."""
     ours = sampler is None or sampler.calibrated
     alone = {"context", "motion"} & model.capabilities  # DiffPose's encoder takes the mean of both sides itself
-    pose = mirrored_problem if ours and not alone else problem
-    return judged(model, drawn(pose, key, model, given, num_hypotheses, num, sampler, **how))
+    return mirrored_problem if ours and not alone else problem
 
 
 @flax.struct.dataclass
 class Initial:
-    """Source of a DiffPose model's start H_K, and its windows; as of `lift`, by default one Gaussian of the encoder."""
+    """Source of a DiffPose model's start H_K, and its windows; as of `lift`, by default one Gaussian of the encoder.
+
+    newest: how many of the last rows are drawn; None: all.
+    """
 
     keypoint_mixture: Mixture | None = None
     num_components: int = flax.struct.field(pytree_node=False, default=1)
     depth: str = flax.struct.field(pytree_node=False, default="encoder")
     windows: tuple[Array, Array] | None = None
+    newest: int | None = flax.struct.field(pytree_node=False, default=None)
 
 
 class Sighting(NamedTuple):
@@ -138,12 +144,12 @@ def problem(
     up: Array | None = None,
     evidence: Array | None = None,
     initial: Initial | None = None,
-    past: Array | None = None,
+    first_frame: Array | None = None,
 ) -> Problem:
     """The problem of lifting detections; arguments as of `lift`. key: of a DiffPose model's fitted start alone."""
     check_detections(model, keypoints, confidence, camera)
     initial = initial or Initial()
-    options: dict[str, Any] = {"up": up, "past": past, "windows": initial.windows}
+    options: dict[str, Any] = {"up": up, "first_frame": first_frame, "windows": initial.windows}
     options |= {"keypoint_mixture": initial.keypoint_mixture}
     options |= {"num_components": initial.num_components != 1 or None, "depth": initial.depth != "encoder" or None}
     for name in [name for name, value in options.items() if value is not None]:
@@ -158,9 +164,8 @@ def problem(
         return _of_diffpose(key, model, cond, sighting, initial)
     if evidence is not None:
         cond = tell_evidence(cond, view, camera.intrinsics, evidence, model.spec.context)
-    before = None if past is None else _past(model, cond, view, past)
     decode = Partial(_decode, model, sighting)
-    return Problem(from_noise(model, cond.value), decode, cond, past=before, task="lift")
+    return Problem(from_noise(model, cond.value, first_frame), decode, cond, task="lift")
 
 
 def mirrored_problem(
@@ -219,6 +224,10 @@ def _of_diffpose(key: Key, model: Model, cond: Condition, sighting: Sighting, in
         _check_mixture(initial.keypoint_mixture, sighting.keypoints.shape, sighting.camera.distortion)
         keypoints = encode_mixture(sighting.view, sighting.camera.intrinsics, initial.keypoint_mixture)
     encoded = encode_rows(model, cond, initial.windows)
+    if initial.newest is not None:
+        newest = slice(-initial.newest, None)
+        cond, encoded, shown = jax.tree.map(lambda x: x[newest], (cond, encoded, sighting[:3]))
+        sighting = Sighting(shown[0], shown[1], shown[2], sighting.camera, sighting.height)
     key = jax.random.fold_in(key, START)
     mixture = initial_distribution(key, model, encoded, keypoints=keypoints, **how)  # type: ignore[arg-type]  # of two types
     start = residual_start(model, cond, encoded, mixture)
@@ -260,15 +269,6 @@ def check_detections(model: Model, keypoints: Numbers, confidence: Numbers | Non
     if camera.distortion is not None:
         check_shape("camera: distortion", camera.distortion, (5,), (num, 5))
     check_values(check_pixels, keypoints, camera.intrinsics)
-
-
-def _past(model: Model, cond: Condition, view: View, x: Array) -> Past:
-    """Samples x [H, K, J, 3] metres of the first K rows, as states and as the network's condition."""
-    first, looks = jax.tree.map(lambda v: jnp.asarray(v)[: x.shape[1]], (cond, view))
-    known = jnp.isfinite(x).all((0, 2, 3))
-    x = jnp.where(known[:, None, None], x, 0)
-    conditions = jax.vmap(lambda poses: tell_past(first, looks, poses, known))(x)
-    return Past(encode_pose(model.statistics, looks, x), conditions, known)
 
 
 def _of_rows(num: int, size: int, given: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -107,10 +107,8 @@ def lifting(
     path: return the path of the first block. watch: function that is called with each block before it is drawn.
     options: of `lift`, `num_hypotheses` among them.
     """
-    before: Any = None  # the motions that the last block drew
 
     def work(key: Key, block: Block, return_path: bool) -> Any:
-        nonlocal before
         watch(block)
         track, how = block.track, options | {"return_path": return_path}
         rows = block.rows if track is None else track.rows
@@ -118,9 +116,8 @@ def lifting(
         how["up"] = None if up is None else jnp.asarray(np.asarray(up)[rows] if np.ndim(up) == 2 else up)
         how["evidence"] = None if seen.evidence is None else np.asarray(seen.evidence)[rows]
         if track is not None:
-            past = before[:, -track.held :] if track.held else None
-            result = lift(key, model, xy, confidence * track.seen[:, None], camera=camera, past=past, **how)
-            before = np.asarray(result.samples)[:, : track.count]
+            sure = confidence * track.seen[:, None]
+            result = lift(key, model, xy, sure, camera=camera, first_frame=np.asarray(track.first, np.int32), **how)
             return drawn_between(result, track)
         how["windows"] = None if block.windows is None else tuple(map(jnp.asarray, block.windows))
         if keypoint_mixture is not None:
@@ -206,12 +203,13 @@ def tracks(person: np.ndarray, clock: Timing, length: int, most: float = _MOST_F
 
     A frame without an observation is drawn like the others; where more than half a window is missing, a new motion
     begins. Of k times 30 frames a second every k-th is drawn, and the rows between lie between the two. A motion of
-    more than `most` frames is drawn piece by piece, each of which goes on from half a window of the one before.
+    more than `most` frames is drawn in pieces with one key, which overlap by a window; a frame is answered by the piece
+    whose end is farther.
     """
-    held, index = length // 2, 0
+    half, index = length // 2, 0
     for _, rows in rows_of_people(person, clock.number):
         time = clock.number[rows] / clock.every
-        for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(time) > held) + 1):
+        for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(time) > half) + 1):
             at = time[part] - np.floor(time[part[0]])
             num = int(np.ceil(at[-1])) + 1
             row_of = np.full(num, -1)
@@ -223,15 +221,16 @@ def tracks(person: np.ndarray, clock: Timing, length: int, most: float = _MOST_F
                 size = length
                 while size < last - first:
                     size *= 2
-                mine = (at > done) & (at <= last - 1)
+                until = last - 1 if last == num else last - 1 - half
+                mine = (at > done) & (at <= until)
                 frames = np.append(row_of[first:last], np.full(size - (last - first), -1))
-                track = Track(np.maximum(frames, 0), frames >= 0, held if first else 0, last - first, at[mine] - first)
+                track = Track(np.maximum(frames, 0), frames >= 0, first, last - first, at[mine] - first)
                 answered = rows[part[mine]]
                 yield Block(index, answered, np.arange(len(answered)), track=track)
-                index += 1
                 if last == num:
                     break
-                first, done = last - held, last - 1
+                first, done = last - length, until
+            index += 1
 
 
 def drawn_between(result: Any, track: Track) -> dict[str, Any]:

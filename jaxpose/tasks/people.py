@@ -1,4 +1,4 @@
-"""Many people followed live, each by a stream of their own (`motion_stream.py`, or `stream.py` for DiffPose's models).
+"""Many people followed live, each by a stream of their own (`stream.py`).
 
 A block of L frames is answered when the last of them is here, so a frame waits for L - 1 others: the latency.
 """
@@ -18,8 +18,7 @@ from jaxpose.io.keypoints import Keypoints, rescaled
 from jaxpose.io.tracking import Tracker
 from jaxpose.model import Model
 from jaxpose.tasks.lift import LEAST_JOINTS
-from jaxpose.tasks.motion_stream import start_motions, step_motions
-from jaxpose.tasks.stream import start_stream, step_stream
+from jaxpose.tasks.stream import Stream, start_stream, step_stream
 
 LATENCY = 4  # frames that one waits for, of a model of motions
 FORGET = 16  # frames after which a person who is not seen has left
@@ -33,8 +32,8 @@ class Drawer(NamedTuple):
     """
 
     length: int
-    start: Callable[[Array], Any]
-    step: Callable[[Any, Array, Array], tuple[Hypotheses, Any]]
+    start: Callable[[Array], Stream]
+    step: Callable[[Stream, Array, Array], tuple[Hypotheses, Stream]]
 
 
 def make_drawer(
@@ -46,30 +45,21 @@ def make_drawer(
     height: float | None = None,
     up: Array | None = None,
 ) -> Drawer:
-    """The way of a model of motions, or of a DiffPose model, to follow people.
+    """The way of a model to follow people.
 
-    camera: intrinsics [4]. latency: frames that one waits for (4); of a DiffPose model none. height, up: as in `lift`.
+    camera: intrinsics [4]. latency: frames that one waits for, of a model of motions (4). height, up: as in `lift`.
     """
-    how: dict[str, Any] = {"camera": camera, "height": height}
-    if "motion" in model.capabilities:
-        latency = LATENCY if latency is None else latency
-        longest = (model.spec.network.window or 0) - 2
-        if not 0 <= latency <= longest:
-            raise ValueError(f"--latency: needed 0 to {longest} frames with {model.spec.name!r}, got {latency}")
-        how |= {} if up is None else {"up": up}
-        return Drawer(
-            latency + 1,
-            lambda key: start_motions(key, model, num_hypotheses=num_hypotheses),
-            lambda stream, xy, sure: step_motions(model, stream, xy, sure, **how),
-        )
-    if latency:
-        raise ValueError(f"--latency: {model.spec.name!r} answers each frame at once, got {latency}")
-    if up is not None:
+    if up is not None and "vertical" not in model.capabilities:
         raise ValueError(f"--gravity: {model.spec.name!r} cannot be told the vertical, got {np.asarray(-up).tolist()}")
+    motion = "motion" in model.capabilities
+    longest = (model.spec.network.window or 2) - 2 if motion else 0
+    latency = LATENCY * motion if latency is None else latency
+    if not 0 <= latency <= longest:
+        raise ValueError(f"--latency: needed 0 to {longest} frames with {model.spec.name!r}, got {latency}")
     return Drawer(
-        1,
+        latency + 1,
         lambda key: start_stream(key, model, num_hypotheses=num_hypotheses),
-        lambda stream, xy, sure: step_stream(model, stream, xy[0], sure[0], **how),
+        lambda stream, xy, sure: step_stream(model, stream, xy, sure, camera=camera, height=height, up=up),
     )
 
 

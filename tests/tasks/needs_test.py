@@ -18,7 +18,6 @@ from jaxpose.tasks.complete_rotations import FewSteps, complete_rotations
 from jaxpose.tasks.denoise import denoise
 from jaxpose.tasks.diffpose import initial_distribution
 from jaxpose.tasks.lift import lift
-from jaxpose.tasks.motion_stream import start_motions
 from jaxpose.tasks.priors import prior_of
 from jaxpose.tasks.score import lifted_log_density
 from jaxpose.tasks.stream import start_stream
@@ -44,8 +43,7 @@ TOLD = {"camera": CAMERA, "num_hypotheses": 1}
             "lifted_log_density needs a model that knows the score .*, a DiffPose model",
         ),
         (lambda: dposer_prior(FULL), "a fit needs a prior over joint rotations, such as 'prior21'; got 'oracle'"),
-        (lambda: start_motions(KEY, FULL), "stream needs a model of motions"),
-        (lambda: start_stream(KEY, FULL), "start needs a DiffPose model with a context"),
+        (lambda: start_stream(KEY, rotation_oracle.correlated()), "stream needs a model of joint positions"),
         (lambda: initial_distribution(KEY, FULL, None, depth="ensemble"), "start needs a DiffPose model"),
         (
             lambda: complete_rotations(

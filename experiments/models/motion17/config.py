@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     """Every number of the run; override any with --config.group.name=value."""
     config = pose17.get_config()
     with config.unlocked():
-        config.name, config.context, config.gap, config.past = "motion17", 40, 0.3, 0.25
+        config.name, config.context, config.gap = "motion17", 40, 0.3
         config.train.only = "frames"
         config.network.update({"num_frames": 32, "frame_width": 256, "frame_layers": 6, "num_heads": 8})
         config.sampler.eta = 0.0  # the flow: fresh noise of each step makes motions worse, and too much alike

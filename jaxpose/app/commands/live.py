@@ -2,8 +2,7 @@
 
 Frames come as lines of JSON (stdin, or a file that grows), as files of a folder that grows, or as pictures of a camera
 or video. A block of L frames is answered when the last of them is here, so a frame waits for L - 1 others: the latency,
-which is in the first line. Each person has a stream (`tasks/motion_stream.py`, or `tasks/stream.py` for
-models of DiffPose).
+which is in the first line. Each person has a stream (`tasks/stream.py`).
 """
 
 import functools
@@ -50,7 +49,7 @@ def live(options: Live) -> Iterator[str]:
 
     A frame that never came is answered too, unless more than half a second is missing. Ctrl-C ends the input.
     """
-    model = models.load_model(options, command="live", needs=("joints", "live"))
+    model = models.load_model(options, command="live", needs=("joints",))
     refuse(options.keypoints, "is for files that are whole", "calibration", "calibration_unit", "camera_name", "track")
     every = max(1, round((options.fps or TRAINED_FPS) / TRAINED_FPS))
     following: dict[str, Any] = {"min_confidence": options.keypoints.min_confidence, "most": options.video.people}

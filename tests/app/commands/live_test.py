@@ -17,7 +17,7 @@ from jaxpose.app import cli
 from jaxpose.app.commands import live as command
 from jaxpose.app.commands.live import _until_interrupted
 from jaxpose.base import Camera
-from jaxpose.tasks.motion_stream import start_motions, step_motions
+from jaxpose.tasks.stream import start_stream, step_stream
 
 SIZE, CAMERA = "1000,1000", "1000,1000,500,500"
 
@@ -60,12 +60,12 @@ def test_lines_are_answered_as_the_stream_draws_blocks(live, motions):
     assert (head["latency_frames"], head["num_hypotheses"], len(head["joints"])) == (2, 3, 17)
     assert [row["frame"] for row in rows] == list(range(8))
     model = released.load(motions)
-    stream = start_motions(jax.random.fold_in(jax.random.key(0), 0), model, num_hypotheses=3)
+    stream = start_stream(jax.random.fold_in(jax.random.key(0), 0), model, num_hypotheses=3)
     camera = Camera(np.array([1000.0, 1000, 500, 500], np.float32))
     for first in (0, 3, 6):
         block, sure = np.zeros((3, 17, 2), np.float32), np.zeros((3, 17), np.float32)
         block[: len(xy[first:])][:3], sure[: len(xy[first:])] = xy[first : first + 3], 1
-        found, stream = step_motions(model, stream, block, sure, camera=camera)
+        found, stream = step_stream(model, stream, block, sure, camera=camera)
         for place, row in enumerate(rows[first : first + 3]):
             (only,) = row["people"]
             assert (only["person"], only["seen"]) == (0, True)
@@ -144,7 +144,7 @@ def test_an_input_that_grows_whose_newest_part_is_still_written(live, tmp_path, 
         ([line(person(0, 1)[0], frame=1.5)], (), "stdin, line 1: frame 1.5; needed a whole number"),
         ([line()], (), "-: nobody was seen"),
         ([line(person(0, 1)[0])], ("--latency", "7"), "--latency: needed 0 to 6 frames with 'tinymotion', got 7"),
-        ([line(person(0, 1)[0])], ("--model", "pose17"), "live` needs a model of motions or a DiffPose model"),
+        ([line(person(0, 1)[0])], ("--model", "prior21"), "live` needs a model of joint positions"),
         ([line(person(0, 1)[0])], ("--every", "2"), "--every: means nothing to -, which holds no frames"),
     ],
 )

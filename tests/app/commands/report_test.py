@@ -83,14 +83,14 @@ def test_live_leaves_out_who_has_no_finite_pose(tmp_path, capsys, monkeypatch):
     person = np.tile([300.0, 200, 1], (17, 1)) + np.random.default_rng(0).uniform(0, 200, (17, 3)) * [1, 1, 0]
     lines = [{"frame": f, "people": [{"pose_keypoints_2d": person.ravel().tolist()}]} for f in range(3)]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    step, calls = people.step_motions, []
+    step, calls = people.step_stream, []
 
     def broken_once(*given, **named):
         found, stream = step(*given, **named)
         calls.append(stream)
         return (found._replace(mean=np.nan * found.mean) if len(calls) == 2 else found), stream
 
-    monkeypatch.setattr(people, "step_motions", broken_once)
+    monkeypatch.setattr(people, "step_stream", broken_once)
     model = write_motion_model(tmp_path)
     given = ["--model", str(model), "--camera", "900,900,500,400", "--hypotheses", "2", "--latency", "0"]
     cli.main(["live", str(tmp_path / "a.jsonl"), *given, "--idle", "0.05", "--skeleton", "h36m17"])

@@ -151,8 +151,8 @@ def test_live_motions_are_in_the_order_of_their_frames_and_a_gap_is_hidden(monke
         away = np.where(clips.confidence[..., :1] > 0, 0.1, 0.3) * (np.arange(17) > 0)
         return motions.Drawn(jnp.asarray(away[None, ..., None] + clips.truth), None)
 
-    monkeypatch.setattr(motions, "step_motions", step)
-    monkeypatch.setattr(motions, "start_motions", lambda *_, **__: 0)
+    monkeypatch.setattr(motions, "step_stream", step)
+    monkeypatch.setattr(motions, "start_stream", lambda *_, **__: 0)
     xy = jnp.arange(12.0)[:, None, None] * jnp.ones((17, 2))
     found = motions.live(2, None, None, xy, jnp.ones((12, 17)), jnp.ones((12, 4)))
     np.testing.assert_array_equal(found.samples[:, :, 3, 0], [np.arange(12), 100 + np.arange(12)])
