@@ -34,10 +34,10 @@ MOST_LINES_AND_FILES = {
     "originals": (2751, 24),
     "runtime": (239, 4),
     "spaces": (573, 6),
-    "tasks": (5013, 28),
+    "tasks": (5010, 28),
     "training": (1460, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13891, "tests": 37044}
+MOST_LINES_IN_ALL = {"experiments": 13891, "tests": 37045}
 MAX_BYTES = 9_000_000
 
 

@@ -141,10 +141,10 @@ def test_what_a_task_needs_is_asked_in_one_place(model):
         "score": (model, {"score", "joints", "condition", "any_level"}),
         "motion": (
             model.replace(spec=released.Spec("motion", model.spec.network.clone(num_frames=4))),
-            {"motion", "joints", "condition", "any_level", "live"},
+            {"motion", "joints", "condition", "any_level"},
         ),
         "few": (released.Model({}, model.statistics, few), {"few_steps", "joints", "condition"}),
-        "diffpose": (tiny(), {"joints", "encoder", "denoiser", "context", "any_level", "live"}),
+        "diffpose": (tiny(), {"joints", "encoder", "denoiser", "context", "any_level"}),
         "rotations": (rotation_oracle.correlated(), {"score", "rotations", "any_level"}),
         "gfpose": (pose_oracle.make(codec="image_depth"), {"score", "image_depth", "condition", "any_level"}),
         "screen": (pose_oracle.make(codec="screen"), {"score", "screen", "condition", "any_level"}),

@@ -20,7 +20,7 @@ from jaxpose.model import Model
 from jaxpose.tasks.lift import LEAST_JOINTS
 from jaxpose.tasks.stream import Stream, start_stream, step_stream
 
-LATENCY = 4  # frames that one waits for, of a model of motions
+LATENCY = 4  # frames that one waits for, of a model with a window
 FORGET = 16  # frames after which a person who is not seen has left
 _RECENT = 300  # frames that tell what this detector calls sure
 
@@ -47,13 +47,10 @@ def make_drawer(
 ) -> Drawer:
     """The way of a model to follow people.
 
-    camera: intrinsics [4]. latency: frames that one waits for, of a model of motions (4). height, up: as in `lift`.
+    camera: intrinsics [4]. latency: frames that one waits for, of a model with a window (4). height, up: as in `lift`.
     """
-    if up is not None and "vertical" not in model.capabilities:
-        raise ValueError(f"--gravity: {model.spec.name!r} cannot be told the vertical, got {np.asarray(-up).tolist()}")
-    motion = "motion" in model.capabilities
-    longest = (model.spec.network.window or 2) - 2 if motion else 0
-    latency = LATENCY * motion if latency is None else latency
+    longest = max(0, (model.spec.network.window or 0) - 2)
+    latency = min(LATENCY, longest) if latency is None else latency
     if not 0 <= latency <= longest:
         raise ValueError(f"--latency: needed 0 to {longest} frames with {model.spec.name!r}, got {latency}")
     return Drawer(

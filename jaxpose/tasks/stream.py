@@ -97,11 +97,11 @@ def _step(
     sure = jnp.where(jnp.isfinite(keypoints).all(-1) & (confidence > 0), confidence, 0)
     keypoints = jnp.concatenate([stream.keypoints, jnp.where(sure[..., None] > 0, keypoints, 0)])[new:]
     sure = jnp.concatenate([stream.confidence, sure])[new:]
-    seen = (sure > 0).sum(-1) >= _LEAST_JOINTS
+    visible = (sure > 0).sum(-1) >= _LEAST_JOINTS
     motion = "motion" in model.capabilities
     if not motion:  # each frame shows the last one with a person, and those before the first show the first
-        last = jax.lax.cummax(jnp.where(seen, jnp.arange(len(seen)), -1))
-        shown = jnp.where(last < 0, jnp.argmax(seen), last)
+        last = jax.lax.cummax(jnp.where(visible, jnp.arange(len(visible)), -1))
+        shown = jnp.where(last < 0, jnp.argmax(visible), last)
         keypoints, sure = keypoints[shown], sure[shown]
     after = Stream(keypoints, sure, stream.key, stream.count + new, stream.num_hypotheses)
     whole = None if motion or window is None else (jnp.arange(window)[None], jnp.ones((1, window), bool))
@@ -113,5 +113,5 @@ def _step(
     known = motion | (sure > 0).any()
     drawn = jax.tree.map(lambda x: jnp.where(known, x, jnp.nan), drawn)
     return drawn._replace(
-        weights=jnp.where(seen[-new:], 1 / stream.num_hypotheses, jnp.zeros_like(drawn.weights))
+        weights=jnp.where(visible[-new:], 1 / stream.num_hypotheses, jnp.zeros_like(drawn.weights))
     ), after

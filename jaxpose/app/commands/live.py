@@ -49,7 +49,7 @@ def live(options: Live) -> Iterator[str]:
 
     A frame that never came is answered too, unless more than half a second is missing. Ctrl-C ends the input.
     """
-    model = models.load_model(options, command="live", needs=("joints",))
+    model = models.load_model(options, command="live", needs=("joints", *["vertical"] * bool(options.gravity)))
     refuse(options.keypoints, "is for files that are whole", "calibration", "calibration_unit", "camera_name", "track")
     every = max(1, round((options.fps or TRAINED_FPS) / TRAINED_FPS))
     following: dict[str, Any] = {"min_confidence": options.keypoints.min_confidence, "most": options.video.people}
