@@ -42,7 +42,6 @@ from jaxpose.tasks.samplers import mean_flow as mean_flow
 from jaxpose.tasks.samplers import probability_flow as probability_flow
 from jaxpose.tasks.samplers import stochastic as stochastic
 from jaxpose.tasks.score import log_density as log_density
-from jaxpose.tasks.smooth import smooth as smooth
 from jaxpose.tasks.stream import start_stream as start_stream
 from jaxpose.tasks.stream import step_stream as step_stream
 from jaxpose.tasks.typicality import out_of_distribution as out_of_distribution

@@ -30,7 +30,7 @@ _DECADE = (100, 125, 160, 200, 250, 315, 400, 500, 640, 800)
 # least to a most; numbers of at most a size, among which NaN and infinity stand for what is missing; directions.
 _MOST = 100_000_000
 _COUNTS = ("num", "num_hypotheses", "num_steps", "first_steps", "steps", "chunk")
-_FLAGS = ("return_path", "joined", "robust")
+_FLAGS = ("return_path", "robust")
 _RANGES = {
     **{"confidence": (0, 1), "known": (0, 1), "height": (0.3, 3), "camera_height": (1e-3, 1e6), "fps": (1e-3, 1e6)},
     **{"noise": (0, 1e6), "noise_px": (1e-3, 1e6), "offset": (0, 1e6), "temperature": (0, 1e3), "level": (1e-9, 1e6)},

@@ -17,9 +17,9 @@ MAX_LINES = 400
 # Numbers of today, which may only fall; who makes them less lowers them.
 MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 9, 4, 2
 MOST_LINES_AND_FILES = {
-    ".": (1613, 10),
+    ".": (1612, 10),
     "app": (288, 3),
-    "app/commands": (5783, 30),
+    "app/commands": (5779, 30),
     "app/detect": (1262, 9),
     "app/to_onnx": (559, 3),
     "app/viz": (1715, 7),
@@ -34,10 +34,10 @@ MOST_LINES_AND_FILES = {
     "originals": (2751, 24),
     "runtime": (239, 4),
     "spaces": (573, 6),
-    "tasks": (5010, 28),
+    "tasks": (4917, 27),
     "training": (1460, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13891, "tests": 37045}
+MOST_LINES_IN_ALL = {"experiments": 13853, "tests": 36938}
 MAX_BYTES = 9_000_000
 
 

@@ -120,9 +120,8 @@ def mixture():
     return lifted("diffpose17", keypoint_mixture=Mixture(weight, mean, np.full_like(mean, 3)), num_components=2)
 
 
-@case("lift.motion17.first_frame")
-def numbered():
-    return lifted("motion17", MOTION, first_frame=5)
+for NAME, ROWS in (("pose17", 2), ("diffpose17", 2), ("motion17", MOTION)):
+    case(f"lift.{NAME}.numbers", NAME, ROWS, numbers=5 + np.arange(ROWS) * (ROWS > 2))(lifted)
 
 
 @case("lift.many", "pose17", each=40)
@@ -235,11 +234,6 @@ for NAME, LENGTH in {
     "motion17": 2,
 }.items():
     case(f"stream.{NAME}", NAME, LENGTH)(streamed)
-
-
-@case("smooth")
-def smoothed():
-    return jaxpose.smooth(KEY, lifted("pose17", 12, each=4), np.arange(12) / 30, weight=0.5)
 
 
 @case("score")

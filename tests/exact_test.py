@@ -44,7 +44,7 @@ from jaxpose.geometry.joint_sets import convert_joints
 from jaxpose.geometry.skeleton import COCO_17, H36M_17
 from jaxpose.io.anny_body import anny_body
 from jaxpose.spaces import person
-from jaxpose.tasks import fuse, generate, observations, priors, smooth, systematic
+from jaxpose.tasks import fuse, generate, observations, priors, systematic
 from jaxpose.tasks.complete_rotations import METHODS as COMPLETIONS
 from jaxpose.tasks.complete_rotations import rotation_spread
 from jaxpose.tasks.methods import METHODS, Masked
@@ -169,7 +169,6 @@ API = {
     "measure": lambda key: measures.measured(X, np.array([0.0, -1, 0], np.float32)),
     "posterior": of_posteriors,
     "prior_of": lambda key: priors.fitted(key, PRIOR, 2, 2).covariance,
-    "smooth": lambda key: smooth.draw_paths(key, random(2, 3, 17, 3), np.ones(2), 0.01),
     "step_stream": lambda key: jaxpose.step_stream(
         FRAMES, jaxpose.start_stream(key, FRAMES, num_hypotheses=2), UV[0], camera=LENS
     ),

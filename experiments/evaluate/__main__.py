@@ -4,7 +4,7 @@
     tasks       lift, complete, denoise, generate                     calls     every solver over network calls
     aggregates  which one pose to take of many                        fusion    several cameras, by their number
     diffpose    DiffPose's settings on frames                         video     the same on clips
-    motions     hypotheses that are motions, beside single frames     smooth    a motion prior over single frames
+    motions     hypotheses that are motions, beside single frames
     body        motions and bodies fitted with and without a prior    prior     completion, generation, denoising
     score       typicality of corrupted poses
     world       vertical, floor, feet and root's path of one static camera
@@ -30,7 +30,7 @@ from jaxpose import model as released
 FILES = {
     **dict.fromkeys(("frames", "walker"), "lifting"),
     **dict.fromkeys(("diffpose", "video"), "diffpose"),
-    **dict.fromkeys(("motions", "smooth"), "motions"),
+    "motions": "motions",
     **{name: name for name in ("tasks", "aggregates", "fusion", "calls", "body", "prior")},
     **{name: name for name in ("score", "h36m", "gfpose", "blazepose", "world", "intervals", "verdict")},
 }

@@ -114,7 +114,7 @@ def seen_groups(
 
 
 def clips(model: released.Model, options: Options) -> Iterator[tuple[str, Drawn]]:
-    """Clips of the validation people and of UI-PRMD; of single frames also joined to motions."""
+    """Clips of the validation people and of UI-PRMD."""
     data = load_video_bench(bench.bench_file("val_video.npz"))
     picked = (
         x[:: options.stride] for x in (data.keypoints, data.confidence, data.intrinsics, data.joints_cam, data.name)
@@ -122,17 +122,15 @@ def clips(model: released.Model, options: Options) -> Iterator[tuple[str, Drawn]
     keypoints, confidence, intrinsics, truth, names = picked
     person = np.array([name.split("/")[0] for name in names])
     sets = {"val_video": (keypoints, confidence, intrinsics, truth, person), "uiprmd": other_clips(options)}
-    joins = (False, True) if model.spec.network.window is None else (False,)
     for name, (xy, sure, camera, true, who) in sets.items():
         num, length = true.shape[:2]
         clip = np.repeat(np.arange(num), length)
         flat = [x.reshape(-1, *x.shape[2:]) for x in (xy, sure, true)]
         how: dict[str, Any] = {"frame": np.tile(np.arange(length), num), "person": clip, "fps": FPS}
         how |= {"camera": Camera(jnp.asarray(np.repeat(camera, length, 0))), "num_hypotheses": options.hypotheses}
-        for joined in joins:
-            if options.wants(row := f"{name}, joined" if joined else name):
-                result = lift_video(jax.random.key(options.seed), model, *flat[:2], joined=joined, **how)
-                yield row, drawn_of(result, flat[2], np.repeat(who, length), clip=clip)
+        if options.wants(name):
+            result = lift_video(jax.random.key(options.seed), model, *flat[:2], **how)
+            yield name, drawn_of(result, flat[2], np.repeat(who, length), clip=clip)
 
 
 def other_clips(options: Options) -> tuple[np.ndarray, ...]:

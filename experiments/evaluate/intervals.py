@@ -6,8 +6,7 @@
 lift       frames of the validation people (on straight limbs) and of UI-PRMD, a database that is in no training
 detected   what BlazePose reads: the walker and two people (experiments/evaluate/detected.py) and rendered frames, by
            detector, with the evidence of two networks (`told`), and with exact 2D; P-MPJPE and 2D error
-clips      their clips, also of what is over time: speeds, angular velocities, ranges of motion; of models of single
-           frames as drawn, and joined to motions (`--smooth`)
+clips      their clips, also of what is over time: speeds, angular velocities, ranges of motion
 complete   3D joints of these frames, one part of the body hidden in each; what is open is scored
 denoise    the same with 50 mm of noise, told
 calibrate  `jaxpose calibrate` on three cameras of the walker (blocks of 0.2 s), scored on the fourth, and on half of

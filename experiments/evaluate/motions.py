@@ -1,7 +1,6 @@
 """Hypotheses that are motions, on the benchmark's clips, beside a model of single frames.
 
     python -m experiments.evaluate motions [--model=motion17] [--against=pose17] [--out=DIR]
-    python -m experiments.evaluate smooth [--model=pose17] [--hypotheses=50]                 `jaxpose lift --smooth`
 
 2D detected, intrinsics known (a privilege), root depth never given; mm, root-relative, in camera axes. "ratio" is the
 error of the mean pose over that of `against`, frame by frame, with the 95 % interval of a paired bootstrap over clips.
@@ -10,8 +9,7 @@ best_of_* choose by the truth, for each frame; best_motion_mm chooses one hypoth
 gap    15 frames of every 60 are hidden: error there, and of the same frames when they are seen
 live   blocks of 5 frames, each drawn once, with three steps
 
-`smooth` scores weights W of the motion prior, also on either of the two persons. "holds" is the share of truths, but
-for the root's, in the 90 % radius.
+"holds" is the share of truths, but for the root's, in the 90 % radius.
 """
 
 import dataclasses
@@ -26,15 +24,11 @@ import numpy as np
 from experiments.evaluate import bench, harness
 from experiments.evaluate.diffpose import Clips, figures, joint_errors, video_clips
 from experiments.evaluate.harness import Item, Row, Table
-from experiments.models.recalibrate import HALVES
 from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Array, Camera, Hypotheses
 from jaxpose.evaluation import metrics
-from jaxpose.io.arrays import load_arrays
 from jaxpose.tasks.lift import lift
-from jaxpose.tasks.smooth import WEIGHT
-from jaxpose.tasks.smooth import smooth as join
 from jaxpose.tasks.stream import Stream, start_stream, step_stream
 
 _BLOCK = 5  # frames that a stream waits for
@@ -68,35 +62,6 @@ def motions(model: released.Model, options: Options) -> Iterator[Item]:
         joint_errors(x.samples.mean(0), clips).reshape(len(clips.truth), -1)[:, hidden].mean() for x in (gaps, whole)
     )
     yield Row("gap", {"hidden_mm": float(found), "seen_mm": float(seen), "ratio": float(found / seen)})
-
-
-@dataclasses.dataclass(frozen=True)
-class SmoothOptions(harness.Options):
-    model: str = option("pose17", "A model of single frames.")
-    bench: str | None = option(None, "Benchmark file; by default the one beside JAXPOSE_DATA.")
-    hypotheses: int = option(50, "Of each frame.", low=2)
-
-
-def smooth(model: released.Model, options: SmoothOptions) -> Iterator[Item]:
-    """Each weight of the prior, on all people and on either half."""
-    clips = video_clips(options.bench, options.stride)
-    z = load_arrays(options.bench or bench.bench_file("val_video.npz"))
-    first = np.isin([name.split("/")[0] for name in z["name"][:: options.stride]], HALVES[0])
-    run = jax.jit(functools.partial(found, options.hypotheses))
-    key, inputs = jax.random.key(options.seed), zip(*(map(jnp.asarray, x) for x in clips[:3]), strict=True)
-    lifted = [run(key, model, *x) for x in inputs]
-    base = joint_errors(jnp.stack([x.samples.mean(0) for x in lifted]), clips)
-    seconds = jnp.arange(clips.truth.shape[1]) / VIDEO_FPS
-    privileges = f"2D detected, intrinsics; {bench.NO_DEPTH}; best_of_* and best_motion choose by the truth"
-    tuned = f"W = {WEIGHT:g} on every fourth of these clips; {bench.tuned(model)}"
-    yield Table(f"{base.size} frames of {len(first)} clips, {model.spec.name}; mm", privileges, tuned)
-    for weight in (0.0, 0.001, 0.003, WEIGHT, 0.03, 0.1):
-        joined = [join(key, x, seconds, weight=weight) if weight else x for x in lifted]
-        whole = together(joined)
-        error = joint_errors(whole.samples.mean(0), clips).reshape(len(first), -1)
-        row = row_of(whole, clips, base, options.seed)
-        row |= {f"half_{n}_mm": float(error[part].mean()) for n, part in ((1, first), (2, ~first)) if part.any()}
-        yield Row(f"W = {weight:g}" if weight else "frame by frame", row)
 
 
 def found(num: int, key: Array, model: released.Model, keypoints: Array, sure: Array, K: Array) -> Hypotheses:

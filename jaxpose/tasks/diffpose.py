@@ -182,20 +182,33 @@ def draw_start(key: Key, mixture: Mixture, num_joints: int, *, shared: bool) -> 
     return Component(mean.reshape(shape), std.reshape(shape)) if whole_pose else Component(mean, std)
 
 
-def residual_start(model: Model, cond: Condition, encoded: Encoded, mixture: Mixture, features: bool = True) -> Partial:
+def residual_start(
+    model: Model,
+    cond: Condition,
+    encoded: Encoded,
+    mixture: Mixture,
+    features: bool = True,
+    numbers: Array | None = None,
+) -> Partial:
     """The `Problem.start` of residuals r [N, J, 5]; a hypothesis keeps the component of `mixture` that it drew.
 
     For a video model all rows are frames, which share a hypothesis' noise and component, so that it moves as smoothly
-    as its context does. features: False hides f_ST from the denoiser.
+    as its context does. features: False hides f_ST from the denoiser. numbers: as of `lift`, for single frames.
     """
-    return Partial(_start, model, cond, encoded, mixture, jnp.asarray(features))
+    return Partial(_start, model, cond, encoded, mixture, jnp.asarray(features), numbers)
 
 
-def _start(model: Model, cond: Condition, encoded: Encoded, mixture: Mixture, features: Array, key: Key) -> Start:
+def _start(
+    model: Model, cond: Condition, encoded: Encoded, mixture: Mixture, features: Array, numbers: Array | None, key: Key
+) -> Start:
     video, (rows, num_joints) = network_of(model).window is not None, encoded.pose.shape[:2]
     component_key, noise_key, step_key = jax.random.split(key, 3)
-    component = draw_start(component_key, mixture, num_joints, shared=video)
-    noise = jax.random.normal(noise_key, (1 if video else rows, num_joints, 5))
+    component = draw_start(component_key, mixture, num_joints, shared=video or numbers is not None)
+    if video or numbers is None:
+        noise = jax.random.normal(noise_key, (1 if video else rows, num_joints, 5))
+    else:
+        keys = jax.vmap(lambda number: jax.random.fold_in(noise_key, number))(numbers)
+        noise = jax.vmap(lambda key: jax.random.normal(key, (num_joints, 5)))(keys)
     r = jnp.broadcast_to(noise, component.mean.shape)
     given = cond._replace(context=context_of(encoded, component, features=features))
     return Start(r, step_key, cond=given, kept=component)

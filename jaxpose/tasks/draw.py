@@ -137,10 +137,13 @@ def _one_state(
         start = problem.start(jax.random.fold_in(key, h))
         cond = problem.cond if start.cond is None else start.cond
 
-        def solve(key: Key, x: Array, run: Run) -> Array:
+        def solve(key: Key, x: Array, run: Run, cond: Condition | None = cond) -> Array:
             how: dict[str, Any] = {"project": problem.project, "finish": run.finish, "return_path": return_path}
             return sample(key, x, predict, run.solver, run.times, cond, unroll=True, **how)
 
+        if start.t is None and start.key.ndim:  # a key a row
+            rows = jax.vmap(lambda key, x, cond: solve(key, x, run, cond), out_axes=int(return_path))
+            return rows(start.key, start.x, cond), start.kept
         if start.t is None:
             return solve(start.key, start.x, run), start.kept
         of_row = jax.vmap(
@@ -168,21 +171,22 @@ def with_path(poses: Array) -> Decoded:
     return Decoded(poses) if poses.ndim == 4 else Decoded(poses[:, -1], path=poses)
 
 
-def from_noise(model: Model, like: Array, first: Array | int | None = None) -> Partial:
+def from_noise(model: Model, like: Array, numbers: Array | None = None) -> Partial:
     """The `Problem.start` at the process' end: in each hypothesis fresh noise shaped as `like` [N, J, D].
 
-    first: number of the first row; the noise of a row then depends on its number alone. None: rows have no numbers.
+    numbers: [N] whole numbers, on which alone the noise of each row depends; None: each row has its own.
     """
-    return Partial(_noise, model, like, first)
+    return Partial(_noise, model, like, numbers)
 
 
-def _noise(model: Model, like: Array, first: Array | int | None, key: Key) -> Start:
+def _noise(model: Model, like: Array, numbers: Array | None, key: Key) -> Start:
     start_key, key = jax.random.split(key)
     sde = model.spec.sde()
-    if first is None:
+    if numbers is None:
         return Start(prior_sample(start_key, sde, like.shape), key)
-    keys = jax.vmap(partial(jax.random.fold_in, start_key))(first + jnp.arange(like.shape[0]))
-    return Start(jax.vmap(lambda key: prior_sample(key, sde, like.shape[1:]))(keys), key)
+    starts, keys = (jax.vmap(partial(jax.random.fold_in, k))(numbers) for k in (start_key, key))
+    x = jax.vmap(lambda key: prior_sample(key, sde, like.shape[1:]))(starts)
+    return Start(x, key if model.spec.network.window else keys)  # rows of a window are drawn together
 
 
 @jax.custom_jvp

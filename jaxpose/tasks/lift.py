@@ -33,7 +33,7 @@ from jaxpose.tasks.typicality import judged
 
 LEAST_JOINTS = 4  # visible joints that a person needs
 # option -> capability of the models that it is for
-_FOR = {"up": "vertical", "first_frame": "motion"}
+_FOR = {"up": "vertical"}
 _FOR |= dict.fromkeys(("windows", "keypoint_mixture", "num_components", "depth"), "context")
 
 
@@ -51,7 +51,7 @@ def lift(
     up: Numbers | None = None,
     evidence: Numbers | None = None,
     windows: tuple[Array, Array] | None = None,
-    first_frame: int | Numbers | None = None,
+    numbers: Numbers | None = None,
     keypoint_mixture: Mixture | None = None,
     num_components: int = 1,
     depth: str = "encoder",
@@ -74,8 +74,9 @@ def lift(
                 its mirrored image, read it from each other; NaN: not known. A model takes as much as it was trained on.
     windows:    for a video model, which rows it sees together: (index [W, F], counted [W, F]) of `windows.tile`. None:
                 the rows are the frames of one clip, at about 30 fps.
-    first_frame: number of the first row, for a model of motions: calls with one key whose frames overlap draw the same
-                motions, as far as what they see is the same. None: each call draws others.
+    numbers:    [N] whole numbers, on which alone the noise of each row depends: of the people, so that a hypothesis is
+                one motion of each; to a model of motions of the frames, so that calls with one key whose frames
+                overlap draw the same motions as far as they see the same. None: each row has its own noise.
     keypoint_mixture: for a DiffPose model, where each keypoint may be: pixels, weight [N, J, M], mean and std
                 [N, J, M, 2], as `fit_mixture` finds them in heatmaps. Joints of confidence 0 stay unknown.
     num_components, depth: of a DiffPose model's start H_K, as in `diffpose.initial_distribution`.
@@ -84,19 +85,19 @@ def lift(
     check_detections(model, keypoints, confidence, camera)
     if height is not None:
         check_shape("height", height, (), keypoints.shape[:1])
-    if first_frame is not None:
-        check_shape("first_frame", first_frame, ())
+    if numbers is not None:
+        check_shape("numbers", numbers, keypoints.shape[:1], low=-(2**31), high=2**31 - 1)
     if up is not None:
         check_shape("up", up, (3,), (keypoints.shape[0], 3))
     if evidence is not None:
         check_shape("evidence", evidence, (*keypoints.shape[:2], "E"), note=" as keypoints")
     initial = Initial(keypoint_mixture, num_components, depth)
-    given: tuple[Any, ...] = (keypoints, confidence, camera, height, up, evidence, initial)
+    given: tuple[Any, ...] = (keypoints, confidence, camera, height, up, evidence, numbers, initial)
     num = keypoints.shape[0]
-    if not traced(key, model, given, windows, first_frame) and windows is None:
+    if not traced(key, model, given, windows) and windows is None:
         given = _of_rows(num, model.rows_for(num), given)
         windows = model.spec.space.clip(num, model.spec.network.window)  # type: ignore[assignment]  # numpy
-    given = (*given[:-1], given[-1].replace(windows=windows), first_frame)
+    given = (*given[:-1], given[-1].replace(windows=windows))
     how: dict[str, Any] = {"chunk": chunk, "return_path": return_path}
     pose = problem_for(model, sampler)
     return judged(model, drawn(pose, key, model, given, num_hypotheses, num, sampler, **how))
@@ -143,13 +144,13 @@ def problem(
     height: Array | float | None = None,
     up: Array | None = None,
     evidence: Array | None = None,
+    numbers: Array | None = None,
     initial: Initial | None = None,
-    first_frame: Array | None = None,
 ) -> Problem:
     """The problem of lifting detections; arguments as of `lift`. key: of a DiffPose model's fitted start alone."""
     check_detections(model, keypoints, confidence, camera)
     initial = initial or Initial()
-    options: dict[str, Any] = {"up": up, "first_frame": first_frame, "windows": initial.windows}
+    options: dict[str, Any] = {"up": up, "windows": initial.windows}
     options |= {"keypoint_mixture": initial.keypoint_mixture}
     options |= {"num_components": initial.num_components != 1 or None, "depth": initial.depth != "encoder" or None}
     for name in [name for name, value in options.items() if value is not None]:
@@ -161,11 +162,11 @@ def problem(
         cond = tell_vertical(cond, view, up / jnp.linalg.norm(up, axis=-1, keepdims=True))
     sighting = Sighting(view, keypoints, sure, camera, height)
     if "context" in model.capabilities:
-        return _of_diffpose(key, model, cond, sighting, initial)
+        return _of_diffpose(key, model, cond, sighting, initial, numbers)
     if evidence is not None:
         cond = tell_evidence(cond, view, camera.intrinsics, evidence, model.spec.context)
     decode = Partial(_decode, model, sighting)
-    return Problem(from_noise(model, cond.value, first_frame), decode, cond, task="lift")
+    return Problem(from_noise(model, cond.value, numbers), decode, cond, task="lift")
 
 
 def mirrored_problem(
@@ -177,6 +178,7 @@ def mirrored_problem(
     height: Array | float | None = None,
     up: Array | None = None,
     evidence: Any = None,
+    numbers: Array | None = None,
     *others: Any,
 ) -> Problem:
     """The problem of lifting detections, rows 2 n, and their mirror images, rows 2 n + 1; arguments as of `problem`.
@@ -201,6 +203,7 @@ def mirrored_problem(
     lens = both(camera.distortion, (5,), lambda x: x * jnp.array([1.0, 1.0, 1.0, -1.0, 1.0]))
     detections = both(keypoints, keypoints.shape[1:], across), both(confidence, (len(side),), sides)
     options = both(height, ()), both(up, (3,), lambda x: sign * x), both(evidence, np.shape(evidence)[1:], sides)
+    others = both(numbers, (), jnp.bitwise_not), *others
     whole = problem(key, model, *detections, Camera(both(intrinsics, (4,)), lens), *options, *others)
     return dataclasses.replace(whole, merge=Partial(_merged, model))
 
@@ -218,7 +221,9 @@ def _merged(model: Model, poses: Decoded) -> Decoded:
     return Decoded(turns(poses.samples, 1, back), root, path)
 
 
-def _of_diffpose(key: Key, model: Model, cond: Condition, sighting: Sighting, initial: Initial) -> Problem:
+def _of_diffpose(
+    key: Key, model: Model, cond: Condition, sighting: Sighting, initial: Initial, numbers: Array | None
+) -> Problem:
     keypoints, how = None, {"num_components": initial.num_components, "depth": initial.depth}
     if initial.keypoint_mixture is not None:
         _check_mixture(initial.keypoint_mixture, sighting.keypoints.shape, sighting.camera.distortion)
@@ -230,7 +235,7 @@ def _of_diffpose(key: Key, model: Model, cond: Condition, sighting: Sighting, in
         sighting = Sighting(shown[0], shown[1], shown[2], sighting.camera, sighting.height)
     key = jax.random.fold_in(key, START)
     mixture = initial_distribution(key, model, encoded, keypoints=keypoints, **how)  # type: ignore[arg-type]  # of two types
-    start = residual_start(model, cond, encoded, mixture)
+    start = residual_start(model, cond, encoded, mixture, numbers=numbers)
     decode = Partial(_decode, model, sighting)
     return Problem(start, decode, task="lift", rows_at_once=rows_at_once())
 
@@ -276,7 +281,7 @@ def _of_rows(num: int, size: int, given: tuple[Any, ...]) -> tuple[Any, ...]:
 
     Rows that only fill up are not seen: of a motion they are frames.
     """
-    keypoints, confidence, camera, height, up, evidence, initial = given
+    keypoints, confidence, camera, height, up, evidence, numbers, initial = given
 
     def each(x: Any, shape: tuple[int, ...]) -> np.ndarray | None:
         return None if x is None else np.broadcast_to(np.asarray(x, np.float32), (num, *shape))
@@ -285,7 +290,7 @@ def _of_rows(num: int, size: int, given: tuple[Any, ...]) -> tuple[Any, ...]:
     rows = Camera(each(camera.intrinsics, (4,)), lens)  # type: ignore[arg-type]  # numpy
     sure = np.ones(keypoints.shape[:2], np.float32) if confidence is None else confidence
     optional = each(height, ()), each(up, (3,)), each(evidence, np.shape(evidence)[1:])
-    keypoints, sure, *others = filled((keypoints, sure, rows, *optional, initial), num, size)
+    keypoints, sure, *others = filled((keypoints, sure, rows, *optional, numbers, initial), num, size)
     sure = np.where((np.arange(size) < num)[:, None], np.asarray(sure, np.float32), np.float32(0))
     return keypoints, sure, *others
 

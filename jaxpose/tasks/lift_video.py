@@ -6,7 +6,8 @@ divides all. A clip of about 30 k frames a second is k clips that interleave: n 
 number there. Where a number is missing (the person was not seen) windows end: nothing is seen across a gap.
 
 A group is some windows of one person and the frames they need. All groups of a person share a key, and so the noise
-that makes hypothesis h: it is the same motion from the first group to the last.
+that makes hypothesis h: it is the same motion from the first group to the last. So it is with a model of single frames:
+the noise of hypothesis h is the same in all frames of a person, and it moves as smoothly as what is seen.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -23,13 +24,11 @@ from jaxpose.geometry.windows import Windows, rows_of_people, tile, timeline
 from jaxpose.model import Model, needs
 from jaxpose.tasks.blocks import Block, Drawn, Track, even, gather, result_of
 from jaxpose.tasks.lift import check_detections, lift
-from jaxpose.tasks.smooth import smooth
 from jaxpose.tasks.typicality import judged
 
 TRAINED_FPS = 30
 _MOST_FRAMES = 256  # of a motion drawn together
 _MOST_WINDOWS = 8  # in a group: of F = 81, 270 frames, of which the next group needs 54 again
-_JOINED = 2**31 - 4  # folded into the key of a clip: of the motions that `join` draws
 
 
 @needs("lift", "joints")
@@ -43,7 +42,6 @@ def lift_video(
     frame: Numbers | None = None,
     person: Numbers | None = None,
     fps: float | None = None,
-    joined: bool = False,
     num_hypotheses: int = 200,
     **options: Any,
 ) -> Hypotheses:
@@ -52,7 +50,6 @@ def lift_video(
     keypoints:  [N, J, 2] pixels, confidence [N, J], camera: as in `lift`.
     frame:      [N] numbers of the frames; None: 0 to N - 1. person: [N] numbers of the people; None: one person.
     fps:        frames per second of the numbers; None: 30.
-    joined:     join each person's hypotheses to motions by `smooth`, for models of single frames.
     options:    `sampler`, `height`, `up`, `evidence`, `keypoint_mixture`, `num_components` and `depth` of `lift`.
     """
     check_detections(model, keypoints, confidence, camera)
@@ -64,8 +61,6 @@ def lift_video(
     check_shape("person", person, (num,))
     seen = Seen(np.asarray(keypoints, np.float32), sure, camera, frame, person, fps, options.pop("evidence", None))
     drawn = result_of(lifting(key, model, seen, num_hypotheses=num_hypotheses, **options))
-    if joined:
-        drawn |= join(jax.random.fold_in(key, _JOINED), seen, drawn)
     fields: dict[str, Any] = {name: jnp.asarray(value) for name, value in drawn.items()}
     return judged(model, Hypotheses(**fields))
 
@@ -117,13 +112,16 @@ def lifting(
         how["evidence"] = None if seen.evidence is None else np.asarray(seen.evidence)[rows]
         if track is not None:
             sure = confidence * track.seen[:, None]
-            result = lift(key, model, xy, sure, camera=camera, first_frame=np.asarray(track.first, np.int32), **how)
-            return drawn_between(result, track)
+            numbers = np.arange(track.first, track.first + len(rows), dtype=np.int32)
+            return drawn_between(lift(key, model, xy, sure, camera=camera, numbers=numbers, **how), track)
         how["windows"] = None if block.windows is None else tuple(map(jnp.asarray, block.windows))
         if keypoint_mixture is not None:
             how["keypoint_mixture"] = Mixture(*(jnp.asarray(x[block.rows]) for x in keypoint_mixture))
+        if model.spec.network.window is None:  # a hypothesis of a person has one noise in all frames, so of all blocks
+            return lift(of_clip, model, xy, confidence, camera=camera, numbers=who[rows], **how)
         return lift(key, model, xy, confidence, camera=camera, **how)
 
+    of_clip, who = key, np.unique(seen.person, return_inverse=True)[1].astype(np.int32)
     blocks = blocks_for(model, seen.frame, seen.person, seen.fps)
     return (yield from gather(work, blocks, len(seen.xy), key, path=path))
 
@@ -139,18 +137,6 @@ def blocks_for(
     if length is not None:
         return groups(person, timing(frame, fps), length)
     return even(len(frame), doubling=True)
-
-
-def join(key: Key, seen: Seen, drawn: Drawn) -> Drawn:
-    """Fields of the hypotheses of single frames joined to motions, person by person (`smooth`)."""
-    seconds = (seen.frame - seen.frame.min()) / (seen.fps or TRAINED_FPS)
-    whole = Hypotheses(**drawn)  # type: ignore[arg-type]  # numpy
-    joined: Drawn = {name: np.array(drawn[name]) for name in ("samples", "mean", "root", "path") if name in drawn}
-    for who, rows in rows_of_people(seen.person, seconds):
-        one = smooth(jax.random.fold_in(key, who), whole.of_rows(rows), seconds[rows])._asdict()
-        for name, values in joined.items():
-            np.moveaxis(values, ROW_AXIS.get(name, 0), 0)[rows] = np.moveaxis(one[name], ROW_AXIS.get(name, 0), 0)
-    return joined
 
 
 class Timing(NamedTuple):

@@ -44,7 +44,7 @@ _COLUMNS: dict[str, tuple[tuple[tuple[int | str, ...], ...], str, _Legal]] = {
     "frame": ((("F",),), "distinct whole numbers", lambda x: (x == np.rint(x)) & (np.unique(x).size == x.size)),
     "fps": (((),), "frames per second above 0", lambda x: np.isfinite(x) & (x > 0)),
 }
-_OPTIONS = ("sampler", "num_components", "depth", "joined")
+_OPTIONS = ("sampler", "num_components", "depth")
 
 
 class Lifter:
@@ -57,8 +57,8 @@ class Lifter:
     num_hypotheses: of each row, as in `lift`.
     samples:        return the hypotheses too.
     block:          detections that are lifted at once; more on a large device.
-    settings:       `sampler`, `num_components` and `depth` of `lift`; `joined` of `lift_video`; and what is equal in
-                    all rows, by the name of its column: `intrinsics`, `distortion`, `height`, `up`, `fps`.
+    settings:       `sampler`, `num_components` and `depth` of `lift`; and what is equal in all rows, by the name of its
+                    column: `intrinsics`, `distortion`, `height`, `up`, `fps`.
 
     Columns of a batch, a dict of arrays or a table of pandas; columns of other names are passed on:
 

@@ -107,7 +107,8 @@ def _step(
     whole = None if motion or window is None else (jnp.arange(window)[None], jnp.ones((1, window), bool))
     last_rows = Initial(windows=whole, newest=new if window else None)
     make = problem_for(model, sampler)
-    problem = make(stream.key, model, keypoints, sure, *given, None, last_rows, after.count if motion else None)
+    numbers = after.count + jnp.arange(len(sure)) if motion else None
+    problem = make(stream.key, model, keypoints, sure, *given, None, numbers, last_rows)
     drawn = hypotheses(stream.key, model, problem, num=stream.num_hypotheses, sampler=sampler)
     drawn = drawn.of_rows(slice(-new, None))
     known = motion | (sure > 0).any()

@@ -143,19 +143,20 @@ def test_even_blocks_are_of_one_size_and_answer_each_row_once(num, doubling, siz
     assert (found[-1].rows[len(found[-1].kept) :] == num - 1).all()
 
 
-def test_detections_are_lifted_block_by_block_and_joined_to_motions(tmp_path):
+def test_a_hypothesis_of_a_person_has_one_noise_in_all_frames(tmp_path):
+    """The lift of each frame alone, with the person's number, whatever the block; another person's is another."""
     model = jaxpose.load(write_joint_model(tmp_path))
     camera = Camera(jnp.array([1000.0, 1000.0, 500.0, 400.0]))
     xy = np.asarray(project(camera.intrinsics, jnp.asarray(np.tile(clip_poses(), (22, 1, 1)))))
     key, sure = jax.random.key(5), np.ones((66, 17))
-    found = jaxpose.lift_video(key, model, xy, sure, camera=camera, num_hypotheses=3)
-    for block, rows in ((0, slice(0, 64)), (1, slice(64, 66))):
-        given = (jax.random.fold_in(key, block), model, xy[rows], sure[rows])
-        expected = jaxpose.lift(*given, camera=camera, num_hypotheses=3)
-        np.testing.assert_allclose(found.samples[:, rows], expected.samples, atol=1e-4)
+    how = {"camera": camera, "num_hypotheses": 3}
     frame, person = np.r_[0:33, 0:33], np.repeat([4, 2], 33)
-    joined = jaxpose.lift_video(
-        key, model, xy, sure, camera=camera, frame=frame, person=person, joined=True, num_hypotheses=3
-    )
-    own = np.abs(np.asarray(joined.samples)[:, None] - np.asarray(found.samples)[None]).max((-1, -2))
-    assert (own.min(1) < 1e-6).all(), "each frame of a motion is one of the frame's hypotheses"
+    found = jaxpose.lift_video(key, model, xy, sure, frame=frame, person=person, **how)
+    for row, number in ((0, 1), (7, 1), (65, 0)):
+        alone = jaxpose.lift(key, model, xy[row : row + 1], sure[:1], numbers=np.array([number]), **how)
+        np.testing.assert_allclose(found.samples[:, row], alone.samples[:, 0], atol=1e-4)
+    xy = np.repeat(xy[:1], 66, 0)  # who stands still does so in each hypothesis
+    still = jaxpose.lift_video(key, model, xy, sure, frame=frame, person=person, **how).samples
+    np.testing.assert_allclose(still[:, :33], np.repeat(still[:, :1], 33, 1), atol=1e-4)
+    np.testing.assert_allclose(still[:, 33:], np.repeat(still[:, 33:34], 33, 1), atol=1e-4)
+    assert np.abs(still[:, 0] - still[:, 33]).max() > 1e-2

@@ -63,7 +63,8 @@ def as_they_are(states, kept):
 def drawn(model, num, first=None):
     """Series [H x 51, N] of 40 hypotheses."""
     nothing = jnp.zeros((num, 17, 3))
-    problem = Problem(from_noise(model, nothing, first), Partial(as_they_are), Condition(nothing, nothing))
+    numbers = None if first is None else first + jnp.arange(num)
+    problem = Problem(from_noise(model, nothing, numbers), Partial(as_they_are), Condition(nothing, nothing))
     sampler = stochastic(30) if first is None else probability_flow(30)
     states, _ = jax.jit(lambda key: draw_states(key, model, problem, num=40, sampler=sampler))(jax.random.key(1))
     return np.moveaxis(np.asarray(states), 1, -1).reshape(-1, num)
@@ -170,14 +171,12 @@ def test_motions_are_completed_and_frames_without_a_joint_stand_between_the_othe
 def test_bad_input_is_named(tiny):
     keypoints, sure = seen(12)
     how = {"camera": CAMERA, "num_hypotheses": 3}
-    with pytest.raises(ValueError, match=r"first_frame: needed a number, got \[2\]"):
-        lift(jax.random.key(0), tiny, keypoints, sure, first_frame=np.zeros(2, int), **how)
+    with pytest.raises(ValueError, match=r"numbers: needed \[12\], got \[2\]"):
+        lift(jax.random.key(0), tiny, keypoints, sure, numbers=np.zeros(2, int), **how)
     with pytest.raises(ValueError, match="windows needs a DiffPose model with a context"):
         lift(jax.random.key(0), tiny, keypoints, sure, windows=(np.zeros((1, 8), int), np.ones((1, 8), bool)), **how)
     with pytest.raises(ValueError, match="noise: got none; 'tiny' is a model of motions"):
         denoise(jax.random.key(0), tiny, np.zeros((8, 17, 3), np.float32))
-    with pytest.raises(ValueError, match="first_frame needs a model of motions"):
-        lift(jax.random.key(0), pose_oracle.tiny(), keypoints, sure, first_frame=3, **how)
 
 
 def follow(model, blocks, seed=0, **how):
@@ -197,7 +196,7 @@ def test_a_stream_is_lift_of_its_last_window(tiny):
     assert [f.samples.shape for f in found] == [(3, 3, 17, 3)] * 4
     assert all(np.isfinite(f.samples).all() and np.isfinite(f.root).all() for f in found)
     assert stream.count == 12
-    how = {"camera": CAMERA, "num_hypotheses": 3, "sampler": stochastic(2), "first_frame": 9}
+    how = {"camera": CAMERA, "num_hypotheses": 3, "sampler": stochastic(2), "numbers": 9 + np.arange(8)}
     again = lift(jax.random.key(0), tiny, keypoints[1:9], sure[1:9], **how)  # of the third step
     np.testing.assert_allclose(found[2].samples, again.samples[:, -3:], atol=1e-4)
     np.testing.assert_allclose(found[2].root, again.root[:, -3:], atol=1e-3)
@@ -208,7 +207,7 @@ def test_before_the_first_frame_nothing_is_known(tiny):
     (found,), _ = follow(tiny, [(keypoints, sure)])
     before = np.zeros((5, 17, 2), np.float32), np.zeros((5, 17), np.float32)
     padded = [np.concatenate([a, b]) for a, b in zip(before, (keypoints, sure), strict=True)]
-    how = {"camera": CAMERA, "num_hypotheses": 3, "sampler": stochastic(2), "first_frame": 3}
+    how = {"camera": CAMERA, "num_hypotheses": 3, "sampler": stochastic(2), "numbers": 3 + np.arange(8)}
     alone = lift(jax.random.key(0), tiny, *padded, **how)
     np.testing.assert_allclose(found.samples, alone.samples[:, -3:], atol=1e-4)
 

@@ -34,7 +34,7 @@ from jaxpose.spaces.person import place
 from jaxpose.tasks.blocks import Block, Drawn, even, result_of
 from jaxpose.tasks.draw import spread
 from jaxpose.tasks.lift import stature
-from jaxpose.tasks.lift_video import blocks_for, join, lifting, timing
+from jaxpose.tasks.lift_video import blocks_for, lifting, timing
 from jaxpose.tasks.samplers import sampler_of
 from jaxpose.tasks.score import lifted_log_density
 from jaxpose.tasks.verdict import doubtful_sides
@@ -43,7 +43,6 @@ from jaxpose.tasks.world import World
 
 _HEATMAPS = 2**31 - 2  # of the key of their fits: no block and no person has this number
 _PROBES = 2**31 - 3  # of the key of likelihoods
-_MOTIONS = 2**31 - 4  # of the key of motions
 # What pictures call the pose that --aggregate makes of the hypotheses.
 _POSE_NAMES = {
     "reprojection": "mean weighted by agreement with the keypoints",
@@ -71,14 +70,13 @@ def lift(options: Lift, name: str) -> Generator[str, None, Outcome]:
     file = yield from clips.keypoints_of(options.input, options.video, output.out, name, still)
     kind: dict[str, Any] = {"fps": options.fps, "whole": _by_recipe_alone(model)}
     kind["span"] = clips.span_of([options.input], options.video)
-    kind["video"] = options.smooth or model.spec.network.window is not None
+    kind["video"] = model.spec.network.window is not None
     data = detections.read_detections(file, model.skeleton, options.keypoints, options.skeleton, **kind)
     yield from detections.describe(file, data)
     data = yield from worlds.on_path(data, options.world)
     lifted, spent = yield from lift_all(model, data, options)
     if options.smooth:
-        yield f"hypotheses joined to motions: {timing(data.source.frame, data.source.fps).said}"
-        lifted |= join(jax.random.fold_in(jax.random.key(output.seed), _MOTIONS), data.seen, lifted)
+        yield "--smooth has no effect any more: each hypothesis of a person is one motion without it"
     lifted |= calibration.applied(options.calibrated, lifted, model.skeleton)
     lifted |= one_pose(model, data, lifted, options.aggregate, output.seed)
     world = worlds.followed(data, lifted, model.skeleton, options.world, output.seed)
@@ -104,8 +102,6 @@ def _check(model: Model, options: Lift) -> None:
     for flag, (given, *needed) in asked.items():
         if given:
             require(model, f"--{flag}", *needed)
-    if options.smooth and (model.spec.network.window is not None or _by_recipe_alone(model)):
-        raise ValueError(f"--smooth: is for the hypotheses of single frames, which {model.spec.name!r} does not draw")
     if likelihood and options.height:
         raise ValueError("--aggregate: likelihood is of poses of the model's own size; leave out --height")
 

@@ -63,7 +63,7 @@ class Lift:
     """DiffPose: where the start's x, y, z come from, its encoder (default), the encoder on many draws of the keypoints,
     or statistics of the training poses"""
     smooth: bool = False
-    """models of single frames: join each person's hypotheses to motions, by a motion prior that weighs them"""
+    """deprecated, without an effect: each hypothesis of a person is one motion"""
     aggregate: Aggregate = "reprojection"
     """the one pose that pictures show of many hypotheses, written as `pose` and `pose_root`: the mean weighted by
     agreement with the keypoints (default) or by likelihood (slow), or an aggregate without weights"""

@@ -45,7 +45,7 @@ MORE_2D = ("an empty table", "an empty set", "files of nobody", "an empty folder
 OF_3D = ("no poses", "missing joints")
 CASES = [
     *(("lift", file) for file in (*OF_2D, *MORE_2D)),
-    *(("lift --smooth --axes world", file) for file in OF_2D),
+    *(("lift --axes world", file) for file in OF_2D),
     *(("fit", file) for file in (*OF_2D[:4], "no frames of cameras", "cameras that see nothing")),
     *(("complete", file) for file in (*OF_2D[:4], *OF_3D)),
     *((command, file) for command in ("denoise", "score", "ik") for file in OF_3D),
