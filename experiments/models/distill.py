@@ -1,8 +1,8 @@
 """Few-step models: a released model's network taught to draw x0 at each of a few calls (diffusion/distill.py).
 
-A config of `kind` "distill" is run by experiments/train.py. `loss.method`: "energy" learns from the data alone and
-starts from the teacher's weights; "consistency" follows the teacher's flow. Data and masks are the teacher's. A prior
-over rotations is told besides of the joints whose rotations are known; the weights of that branch start at 0.
+A config of `kind` "distill" is run by experiments/train.py. It learns from the data alone and starts from the teacher's
+weights. Data and masks are the teacher's. A prior over rotations is told besides of the joints whose rotations are
+known; the weights of that branch start at 0.
 """
 
 import dataclasses
@@ -23,8 +23,7 @@ from experiments.models.training import show
 from jaxpose import model as released
 from jaxpose.base import Array, Condition, Example, Key, PredictFn
 from jaxpose.conditioning import MaskRates, draw_joints
-from jaxpose.diffusion import ddim, time_grid
-from jaxpose.diffusion.distill import consistency_loss, energy_loss
+from jaxpose.diffusion.distill import energy_loss
 from jaxpose.diffusion.guidance import held
 from jaxpose.diffusion.prediction import bind
 from jaxpose.evaluation.generation import frechet_distance
@@ -38,7 +37,6 @@ from jaxpose.tasks.complete_rotations import PARTS, complete_rotations
 from jaxpose.tasks.rotations import generate_rotations
 from jaxpose.training.step import TrainState
 
-METHODS = ("energy", "consistency")
 _REACH = 0.15  # metres of a joint's place that count as much as one deviation of its rotation
 _DRAWN, _SHOWN = 2000, 10  # poses that validation generates, and hypotheses of its completions
 
@@ -49,11 +47,10 @@ def distill_job(config: ConfigDict) -> Job:
     of_rotations = "poses" in config
     require(teacher, "distillation", *(("rotations",) if of_rotations else ("joints", "condition")))
     times = teacher.spec.times
-    if times and (config.loss.method != "energy" or times != tuple(config.times)):
+    if times and times != tuple(config.times):
         raise ValueError(
             f"config.train.init: {config.train.init} is a few-step model of times {times}; it goes on "
-            f"with the same config.times and by config.loss.method 'energy', got {tuple(config.times)} and "
-            f"{config.loss.method!r}"
+            f"with the same config.times, got {tuple(config.times)}"
         )
     # the base is what the released model was made from, not a teacher of the user's own
     of_base = bool(config.get("base")) and config.base in (config.train.init, teacher.spec.base)
@@ -95,10 +92,6 @@ def _job_of_joints(
 def _job_of_rotations(
     config: ConfigDict, teacher: released.Model, spec: released.Spec, initial: released.Model | None
 ) -> Job:
-    if config.loss.method != "energy":
-        raise ValueError(
-            f"config.loss.method: a prior over rotations is distilled by 'energy', got {config.loss.method!r}"
-        )
     network = dataclasses.replace(teacher.spec.network, condition_width=config.condition_width)
     spec = dataclasses.replace(spec, network=network)
     _, poses = prior.load_poses(config)
@@ -133,9 +126,7 @@ def with_condition(teacher: released.Model, spec: released.Spec, seed: int) -> A
 
 
 def make_loss(teacher: released.Model, spec: released.Spec, config: ConfigDict, views: Callable[[Array], Array]) -> Any:
-    """(params, key, example) -> loss and metrics, by `config.method`; views: of x0, what the energy score compares."""
-    if config.method not in METHODS:
-        raise ValueError(f"config.loss.method: got {config.method!r}, must be one of {METHODS}")
+    """(params, key, example) -> loss and metrics; views: of x0, what the energy score compares."""
     sde, spread = spec.sde(), jnp.asarray(teacher.statistics.spread)
 
     def bound(params: Any) -> PredictFn:
@@ -150,11 +141,7 @@ def make_loss(teacher: released.Model, spec: released.Spec, config: ConfigDict, 
             key, bound(params), sde, example, spec.times, views, num_draws=config.num_draws, early=config.early
         )
 
-    def consistency(params: Any, key: Key, example: Example) -> tuple[Array, dict[str, Array]]:
-        times = time_grid(sde, config.num_levels, "log_snr")
-        return consistency_loss(key, bound(params), bound(teacher.params), ddim(sde), sde, example, times)
-
-    return energy if config.method == "energy" else consistency
+    return energy
 
 
 def scored_views(skeleton: Skeleton) -> np.ndarray:

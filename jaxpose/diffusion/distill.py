@@ -3,21 +3,17 @@
     x_T ~ N(0, sigma_T^2),   x0^(1) = G(x_T, T),   x_s ~ q(x_s | x_t, x0^(i)),   x0^(i+1) = G(x_s, s)
 
 A diffusion network predicts E[x0 | x_t]; G draws a sample of x0. `solvers.ancestral` carries it through a few times, as
-`sample` does. Two training losses:
+`sample` does. `energy_loss` matches the distribution of the draws to that of the data at every call, by the energy
+score of M draws,
 
-`energy_loss`       matches the distribution of the draws to that of the data at every call, by the energy score of
-                    M draws,
+    1/M sum_m |x0_m - x0| - 1/(2 M (M - 1)) sum_mn |x0_m - x0_n|,
 
-                        1/M sum_m |x0_m - x0| - 1/(2 M (M - 1)) sum_mn |x0_m - x0_n|,
-
-                    whose expectation is minimal only for the true conditional distribution (Gneiting and Raftery,
-                    2007). The noise of the process is the generator's noise, and the gradient runs through all calls,
-                    so a later call is trained on the outputs of the earlier ones. No teacher network is needed.
-`consistency_loss`  makes G constant along the flow of a teacher: |G(x_t, t) - stop_gradient(G(x_s, s))| with x_s one
-                    solver step of the teacher from x_t (Song et al., 2023). At the last time, G is the state.
+whose expectation is minimal only for the true conditional distribution (Gneiting and Raftery, 2007). The noise of the
+process is the generator's noise, and the gradient runs through all calls, so a later call is trained on the outputs of
+the earlier ones. No teacher network is needed.
 
 Source: De Bortoli et al., Distributional diffusion models with scoring rules (2025); Shen and Meinshausen, Engression
-(2024); Song, Dhariwal, Chen and Sutskever, Consistency models (2023).
+(2024).
 """
 
 from collections.abc import Callable, Sequence
@@ -26,8 +22,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxpose.base import Array, Condition, Example, Key, PredictFn
-from jaxpose.diffusion.sde import SDE, perturb, prior_sample
-from jaxpose.diffusion.solvers import Solver, ancestral
+from jaxpose.diffusion.sde import SDE, prior_sample
+from jaxpose.diffusion.solvers import ancestral
 
 _SMALL = 1e-4  # state units: below it a distance is no longer a corner, so that equal draws have a derivative
 
@@ -84,25 +80,6 @@ def energy_loss(
     return scores[-1] + early * sum(scores[:-1], jnp.float32(0)), {
         f"energy_{i + 1}": score for i, score in enumerate(scores)
     }
-
-
-def consistency_loss(
-    key: Key, predict_fn: PredictFn, teacher_fn: PredictFn, solver: Solver, sde: SDE, example: Example, times: Array
-) -> tuple[Array, dict[str, Array]]:
-    """The loss of one example: |G(x_t) - G(x_s)| over a random step t -> s of the grid `times` [T+1], falling.
-
-    solver: a one-step method without noise (`ddim(sde)`), which carries the teacher's x_t to x_s.
-    """
-    step_key, noise_key = jax.random.split(key)
-    num = len(times) - 1
-    i = jax.random.randint(step_key, (), 0, num)
-    t, s = times[i], times[i + 1]
-    x_t, _ = perturb(noise_key, sde, example.x0, t)
-    x_s, _ = solver.step(noise_key, x_t, solver.init(x_t), t, s, lambda x, t: teacher_fn(x, t, example.cond))
-    target = jax.lax.stop_gradient(predict_fn(x_s, s, example.cond).x0)
-    target = jnp.where(i == num - 1, x_s / sde.alpha(s), target)
-    loss = _distance(predict_fn(x_t, t, example.cond).x0 - target).mean()
-    return loss, {"consistency": loss}
 
 
 def _distance(x: Array) -> Array:

@@ -22,8 +22,7 @@ def get_config() -> ConfigDict:
             "refine": 0.06,  # sigma / alpha of the base's call at the end of generation
             # where the network is called: at the end of the process, and at sigma / alpha = 0.5 (12 cm of noise)
             "times": (1.0, 0.15),
-            # method: "energy" or "consistency". num_draws, early: of the energy score; num_levels: of the flow
-            "loss": {"method": "energy", "num_draws": 4, "early": 0.3, "num_levels": 20},
+            "loss": {"num_draws": 4, "early": 0.3},  # of the energy score
             "data": config.data,
             "view": config.view,
             "masks": config.masks,

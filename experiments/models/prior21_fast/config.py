@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
             # where the network is called: at the end of the process, and at sigma / alpha = 1.0 and 0.3
             "times": (1.0, 0.306, 0.168),
             "condition_width": 256,
-            "loss": {"method": "energy", "num_draws": 4, "early": 0.3},
+            "loss": {"num_draws": 4, "early": 0.3},
             "data": config.data,
             "poses": config.poses,
             # shares of poses of which nothing is told, and of parts and joints that are not
