@@ -37,7 +37,7 @@ MOST_LINES_AND_FILES = {
     "tasks": (4917, 27),
     "training": (1460, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13839, "tests": 36919}
+MOST_LINES_IN_ALL = {"experiments": 13840, "tests": 36919}
 MAX_BYTES = 9_000_000
 
 

@@ -65,8 +65,9 @@ def motions(model: released.Model, options: Options) -> Iterator[Item]:
 
 
 def found(num: int, key: Array, model: released.Model, keypoints: Array, sure: Array, K: Array) -> Hypotheses:
-    """Hypotheses of each frame."""
-    return lift(key, model, keypoints, sure, camera=Camera(K), num_hypotheses=num)
+    """Hypotheses of a clip, as `lift_video` draws them: of single frames with one noise in all frames."""
+    numbers = None if model.spec.network.window else jnp.zeros(len(sure), int)
+    return lift(key, model, keypoints, sure, camera=Camera(K), num_hypotheses=num, numbers=numbers)
 
 
 class Drawn(NamedTuple):
