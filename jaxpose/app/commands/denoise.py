@@ -43,8 +43,7 @@ _LEAST_FRAMES = 5
 def denoise(options: Denoise, _: str) -> Generator[str, None, Outcome]:
     """Read and denoise; lines and the summary name the noise that was given or estimated."""
     path, output, noise = options.input, options.output, options.noise
-    model = scored(models.load_model(output))
-    models.refuse_of_others("denoise", options, model)
+    model = scored(models.load_model(options, "denoise"))
     if models.is_prior(model):
         return (yield from _denoise_motion(options, bodies.dposer(model)))
     num_hypotheses = options.num_hypotheses or _HYPOTHESES

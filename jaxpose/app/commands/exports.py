@@ -6,16 +6,14 @@ summary lists the rotations that positions do not show.
 
 import time
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.app.commands.models import DEFAULT_PRIOR, rotation_moments
 from jaxpose.app.commands.values import Exports
 from jaxpose.fitting.joint_angles import BLOCK, JointAngles, fit_skeleton, joint_angles
 from jaxpose.geometry.body import Body
-from jaxpose.io.smpl_motion import Motion, save_amass
+from jaxpose.io.smpl_motion import Motion
 from jaxpose.io.track_files import FORMATS
 from jaxpose.io.tracks import Clip, Track
 from jaxpose.reading import package
@@ -78,13 +76,6 @@ def with_rotations(clip: Clip, body: Body) -> Generator[str, None, Clip]:
         f"rotation is there what {DEFAULT_PRIOR}'s training poses have in the mean"
     )
     return clip._replace(tracks=tracks, rest=rests, said={**clip.said, "rotations": {"meaning": meaning, **rotations}})
-
-
-def write_amass(path: Path, motion: Motion, body: Body, wanted: Exports) -> Iterator[str]:
-    """Write the motion of a body; the numbers of its shape are AMASS's where it is SMPL's."""
-    betas = None if motion.betas is None else jnp.asarray(motion.betas)
-    save_amass(path, motion, np.asarray(body.shape(betas).joints)[0], shape=wanted.body is not None)
-    yield f"wrote {path}" + ("" if wanted.body else "; betas are 0, as the body is not SMPL's (--body FILE)")
 
 
 def lines(clip: Clip) -> Iterator[str]:

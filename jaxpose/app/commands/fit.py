@@ -51,7 +51,7 @@ def fit(options: Fit, _: str) -> Generator[str, None, Outcome]:
     if not as_clip:
         refuse(options, "is for --as-clip", "smooth")
     exports.check(output.exports)
-    fitting, body = bodies.load_fitting(options.prior, output, "fit"), models.load_body(output.exports.body)
+    fitting, body = bodies.load_fitting(options, "fit"), models.load_body(output.exports.body)
     detections.check_calibration(options.input, options.keypoints, options.cameras)
     files = yield from clips.keypoints_of_all(options.input, options.video, output.out)
     views, noise_px, lines = _read(files, body, options)
@@ -98,22 +98,23 @@ def _worker(
 ) -> Callable[[Key, Block, bool], dict[str, Array]]:
     """What fits the rows of a block, each for itself or all as one clip, and says how sure it is of its joints."""
 
+    items = (1, -1) if as_clip else (-1, 1)  # one item of many frames, with the cameras of the first; or of one each
+
     def work(key: Key, block: Block, _: bool) -> dict[str, Array]:
-        rows = block.rows
-        xy, confidence, noise = views.xy[rows], views.confidence[rows], noise_px[rows]
-        given: dict[str, Any] = {"start": None if start is None else _of(start, rows, as_clip=as_clip), "up": views.up}
-        if as_clip:  # one item of many frames, cameras of the first
-            xy, confidence, noise = np.moveaxis(xy, 0, 1)[None], np.moveaxis(confidence, 0, 1)[None], noise.mean()[None]
-            rows = rows[:1]
-        else:
-            xy, confidence = xy[:, :, None], confidence[:, :, None]
+        xy, confidence, noise = (
+            x[block.rows].reshape(*items, *x.shape[1:]) for x in (views.xy, views.confidence, noise_px)
+        )
+        xy, confidence, noise = np.moveaxis(xy, 1, 2), np.moveaxis(confidence, 1, 2), noise.mean(1)
+        rows = block.rows[: len(xy)]
+        given: dict[str, Any] = {"start": None, "up": views.up}
+        if start is not None:
+            pose, root, transl, betas = (jnp.asarray(x[block.rows]).reshape(*items, *x.shape[1:]) for x in start)
+            given["start"] = BodyParameters(pose, root, transl, betas.mean(1))
         given_points = (jnp.asarray(xy), jnp.asarray(confidence), _camera_of(views, rows))
         given |= {"noise_px": jnp.asarray(noise), "start_pose": fitting.start_pose, "settings": settings}
         fitted = fit_keypoints(key, body, *given_points, views.points, fitting.prior, **given)
-        best, term = (
-            jax.tree.map(lambda x: x[0], fitted),
-            observed(body, *given_points, views.points, given["noise_px"]),
-        )
+        best = jax.tree.map(lambda x: x[0], fitted)
+        term = observed(body, *given_points, views.points, given["noise_px"])
         covariance, of_root = (x.reshape(-1, *x.shape[2:]) for x in joint_spread(body, best, term, fitting.pose_std))
         sure = {"covariance": covariance, "radius_90": gaussian_radius_90(covariance)}
         sure["root_radius_90"] = gaussian_radius_90(of_root)
@@ -152,10 +153,9 @@ def _of_cameras(paths: tuple[Path, ...], options: Fit) -> tuple[MultiView, list[
         if given.calibration is None:
             raise ValueError(f"{len(paths)} files: needed --calibration with a camera for each")
         refuse(given, "is for keypoints of one camera", *_ONE_CAMERA)
-        views, lines = detections.read_calibrated(paths, options, given, given.min_confidence)
     else:
         refuse(given, f"{paths[0]} has its own calibrated cameras (--cameras chooses)", *_ONE_CAMERA)
-        views, lines = detections.read_cameras(paths[0], options, given.min_confidence)
+    (views,), lines = detections.read_views(paths, options, given, given.min_confidence)
     return views._replace(camera=jax.tree.map(lambda x: x[None], views.camera)), lines
 
 
@@ -174,7 +174,7 @@ def _of_one_camera(path: Path, options: Fit) -> tuple[MultiView, list[str]]:
     name = point_set_of(source.skeleton)
     rows = (name, source.frame, "-y", source.fps, source.person, source.seconds)
     views = MultiView(data.xy[:, None], data.confidence[:, None], camera, ("",), 1, *rows)
-    return views, [*detections.describe(path, data), f"{source.skeleton.name} as {name}"]
+    return views, [*data.lines, f"{source.skeleton.name} as {name}"]
 
 
 def _camera_of(views: MultiView, rows: np.ndarray) -> Camera:
@@ -212,13 +212,6 @@ def _error_px(body: Body, fitted: Bodies, xy: Array, confidence: Array, cameras:
     return jnp.moveaxis(error, 1, 2).reshape(-1, xy.shape[1])
 
 
-def _of(start: BodyParameters, rows: np.ndarray, *, as_clip: bool) -> BodyParameters:
-    """Some rows of [R, ...] as items of a frame each, or as the frames of one item with their mean betas."""
-    pose, root, transl = (jnp.expand_dims(jnp.asarray(x[rows]), 0 if as_clip else 1) for x in start[:3])
-    betas = jnp.asarray(start.betas[rows])
-    return BodyParameters(pose, root, transl, betas.mean(0, keepdims=True) if as_clip else betas)
-
-
 def _read_start(path: Path, num: int, body: Body) -> BodyParameters:
     """Parameters of `num` rows from an .npz: body_pose [R, 21, 3] or [R, 63 or more], global_orient, transl, betas.
 
@@ -251,7 +244,7 @@ def ik(options: Ik, _: str) -> Generator[str, None, Outcome]:
     """Read points and fit bodies to them."""
     path, output, num_hypotheses = options.input, options.output, options.num_hypotheses
     exports.check(output.exports, num_hypotheses)
-    fitting = bodies.load_fitting(options.prior, output, "ik")
+    fitting = bodies.load_fitting(options, "ik")
     body, axes, skeleton = models.load_body(output.exports.body), options.axes, detections.joint_set(options.skeleton)
     targets = read_body_points(path, body, skeleton=skeleton, up=axes.up, unit=axes.unit, only=options.only)
     check_enough(path, targets)

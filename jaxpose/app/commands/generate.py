@@ -31,9 +31,8 @@ from jaxpose.tasks.samplers import sampler_of
 @report.command("generate", "generated")
 def generate(options: Generate, _: str) -> Generator[str, None, Outcome]:
     """Draw poses, or bodies where the model is a prior over joint rotations."""
-    model = refined(models.load_model(options.output))
+    model = refined(models.load_model(options, "generate"))
     exports.check(options.output.exports, mesh="" if models.is_prior(model) else exports.NO_MESH)
-    models.refuse_of_others("generate", options, model)
     return (yield from (_bodies if models.is_prior(model) else _joints)(options, model))
 
 
@@ -88,7 +87,7 @@ def interpolate(options: Interpolate, _: str) -> Generator[str, None, Outcome]:
     """Read two poses and draw the path between them."""
     output, num, paths = options.output, options.num, (options.first, options.second)
     exports.check(output.exports)
-    model = models.load_model(output, models.DEFAULT_PRIOR, command="interpolate", needs=("rotations",))
+    model = models.load_model(options, "interpolate", models.DEFAULT_PRIOR, needs=("rotations",))
     body = models.load_body(options.output.exports.body)
     frames = (options.frame_a, options.frame_b)
     ends = []

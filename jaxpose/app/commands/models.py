@@ -12,13 +12,12 @@ added.
 import functools
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxpose.app.commands.options import Live, Score, View
-from jaxpose.app.commands.values import Output, refuse
+from jaxpose.app.commands.values import refuse
 from jaxpose.base import LEAST_PERCENTILE
 from jaxpose.compiled import filled
 from jaxpose.geometry.axes import to_camera
@@ -29,7 +28,6 @@ from jaxpose.model import DEFAULT_MODEL, Model, load, require
 from jaxpose.tasks.typicality import can_judge, out_of_distribution, typicality
 
 DEFAULT_PRIOR = "prior21"
-Chosen: TypeAlias = Output | Live | Score | View  # the options that say which model runs, and as what type
 
 
 @functools.cache
@@ -44,19 +42,18 @@ def rotation_moments() -> tuple[np.ndarray, np.ndarray]:
     return mean, std * spread
 
 
-def load_model(
-    chosen: Chosen, default: str = DEFAULT_MODEL, *, command: str = "", needs: tuple[str, ...] = ()
-) -> Model:
+def load_model(options: Any, command: str, default: str = DEFAULT_MODEL, *, needs: tuple[str, ...] = ()) -> Model:
     """The model that --model names, or the default, with weights of --dtype; its products are of --precision.
 
-    needs: what `command` asks of it; ValueError where it has not.
+    needs: what `command` asks of it. ValueError where it has not, and for an option that is for models of other kinds.
     """
+    chosen = getattr(options, "output", options)
     if chosen.precision != "default":
         jax.config.update("jax_default_matmul_precision", chosen.precision)
     model = bundled(default) if chosen.model in (None, default) else load(chosen.model)
-    return require(
-        model if chosen.dtype == "float32" else model.astype(chosen.dtype), f"--model: `jaxpose {command}`", *needs
-    )
+    model = model if chosen.dtype == "float32" else model.astype(chosen.dtype)
+    _refuse_of_others(command, options, require(model, f"--model: `jaxpose {command}`", *needs))
+    return model
 
 
 def is_prior(model: Model) -> bool:
@@ -74,11 +71,10 @@ OF_JOINTS = {
 OF_ROTATIONS = {"complete": ("method",), "denoise": ("shape", "method"), "score": ("fps",)}
 
 
-def refuse_of_others(command: str, options: Any, model: Model) -> None:
-    """ValueError naming the first option given that is for models of the other kind."""
+def _refuse_of_others(command: str, options: Any, model: Model) -> None:
     names, why = OF_ROTATIONS.get(command, ()), "is for a prior over joint rotations, such as prior21"
     if is_prior(model):
-        names, why = OF_JOINTS[command], "is for models of joint positions"
+        names, why = OF_JOINTS.get(command, ()), "is for models of joint positions"
     for name in names:
         group, _, field = name.rpartition(".")
         value = getattr(options, name, None)

@@ -47,10 +47,9 @@ def score(options: Score, name: str) -> Generator[str, None, Outcome]:
     """Read and score; lines and the summary name the unit and the axes of the numbers."""
     path = options.input
     of_rotations = kind_of(path, (PartialMotion, Poses3D)) is PartialMotion
-    model = scored(models.load_model(options, models.DEFAULT_PRIOR if of_rotations else DEFAULT_MODEL))
+    model = scored(models.load_model(options, "score", models.DEFAULT_PRIOR if of_rotations else DEFAULT_MODEL))
     if options.keypoints is None:
         refuse(options.camera, "is for --keypoints")
-    models.refuse_of_others("score", options, model)
     if models.is_prior(model):
         read = _read_rotations(model, options)
     else:

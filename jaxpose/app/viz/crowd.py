@@ -33,10 +33,6 @@ class Crowd(NamedTuple):
     at: np.ndarray
     who: np.ndarray
 
-    def rows_until(self, limit: int) -> np.ndarray:
-        """The rows [n] of at most `limit` frames, a constant stride apart."""
-        return np.flatnonzero(np.isin(self.at, sc.strided(len(self.frames), limit)))
-
     def spread_out(self, rows: np.ndarray, fill: float = np.nan) -> np.ndarray:
         """Values [N, ...] as [P, F, ...], `fill` for people who are not there."""
         rows = np.asarray(rows)

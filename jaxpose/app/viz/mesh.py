@@ -190,16 +190,16 @@ def _parts(packer: Packer, surfaces: list[_Surface], layers: list[tuple[sc.Layer
     feet = [display(surface.skin.sampled())[..., 1].min() for surface in surfaces]
     box["low"][1] = floor = round(float(min(feet)), 4)
     return {
-        "surfaces": [_surface_part(packer, surface) for surface in surfaces],
+        "surfaces": [
+            {"name": name, "colour": colour, "opacity": opacity}
+            | skin.packed(packer)
+            | {"faces": packer.add(faces.astype(np.uint32))}
+            for name, skin, faces, colour, opacity in surfaces
+        ],
         "layers": [layer_part(packer, layer, number) for number, (layer, _) in enumerate(layers)],
         "skeletons": [skeleton_part(skeleton) for _, skeleton in layers],
         **{"people": [""], "box": box, "floor": floor},
     }
-
-
-def _surface_part(packer: Packer, surface: _Surface) -> dict[str, Any]:
-    look = {"name": surface.name, "colour": surface.colour, "opacity": surface.opacity}
-    return look | surface.skin.packed(packer) | {"faces": packer.add(surface.faces.astype(np.uint32))}
 
 
 def _placed(

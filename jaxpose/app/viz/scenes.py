@@ -134,7 +134,8 @@ def motion_page(
     poses = sc.joints("samples", samples, ("H", "N", len(skeleton.joints), 3))
     crowd = cr.make_crowd(poses.shape[1], given.frame, given.person)
     place, num_frames = cr.places(crowd, given.root), len(crowd.frames)
-    rows = crowd.rows_until(sc.at_least_one("max_frames", given.max_frames))
+    kept = sc.strided(num_frames, sc.at_least_one("max_frames", given.max_frames))
+    rows = np.flatnonzero(np.isin(crowd.at, kept))
     layers.setdefault("mean_name", sc.MEAN if len(poses) > 1 else "pose")
     room = max(3, _MOST_NUMBERS // (len(rows) * 3 * len(skeleton.joints)))
     scene = sc.make_scene(poses, skeleton, max_hypotheses=min(given.max_hypotheses, room), **layers)
@@ -144,7 +145,7 @@ def motion_page(
     crowd = cr.make_crowd(len(rows), crowd.frames[crowd.at[rows]], crowd.people[crowd.who[rows]])
     whole = cr.gathered(sc.take_rows(scene, rows), crowd, place[rows])
     pictures: list[bytes | None] = [None] * len(crowd.frames)
-    for row, at in zip(rows, crowd.at, strict=True):
+    for row, at in zip(rows.tolist(), crowd.at, strict=True):
         pictures[at] = pictures[at] or (given.film[row] if given.film else None)
     packer = Packer()
     parts = {
