@@ -52,16 +52,7 @@ FORMAT = "jaxpose-export-1"
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _AT_ONCE = 256  # hypotheses of all observations computed together, where their number is not known yet
 _CAMERA_AXES = "camera axes: x right, y down, z forward"
-_UNITS = {
-    "samples": "m",
-    "root": "m",
-    "mean": "m",
-    "covariance": "m^2",
-    "radius_90": "m",
-    "noise": "m",
-    "body_pose": "rad",
-    "weights": "1, their sum over hypotheses",
-}
+_UNITS = {"covariance": "m^2", "body_pose": "rad", "weights": "1, their sum over hypotheses"}  # of others m
 
 
 class Program(NamedTuple):

@@ -105,7 +105,7 @@ def _paired(options: Calibrate, given: Path, path: Path, number: int) -> Generat
     if result.calibration:
         raise ValueError(f"{given}: is calibrated already; needed a result without --calibrated")
     truth = poses.read_observed(path, H36M_17, options.axes, options.skeleton, fps=options.fps)
-    yield from poses.describe(path, truth)
+    yield from truth.lines
     source, fps = truth.source, result.fps or options.fps or _FPS
     frame = np.rint(source.frame * (fps / (source.fps or fps))).astype(int)
     alone = len(np.unique(source.person)) == len(np.unique(result.person)) == 1

@@ -109,7 +109,7 @@ def _complete_3d(options: Complete, model: Model, hidden: Callable[[int], np.nda
         raise ValueError(
             f"{path}: nothing to complete, every joint is there; --hide hides some, `jaxpose denoise` cleans noisy ones"
         )
-    yield from poses.describe(path, data)
+    yield from data.lines
     yield f"missing or hidden: {_counted(missing)}"
     num_hypotheses = options.num_hypotheses or _HYPOTHESES
     posed, spent = yield from poses.draw(task.complete, options, model, data, noise, num_hypotheses)

@@ -31,7 +31,7 @@ from jaxpose.geometry.body_joints import body_points, joint_set_of, known_points
 from jaxpose.geometry.camera import extent_px
 from jaxpose.geometry.skeleton import SKELETONS
 from jaxpose.geometry.windows import rows_of_people
-from jaxpose.io.arrays import load_arrays
+from jaxpose.io.arrays import as_finite, load_arrays
 from jaxpose.io.multiview import MultiView
 from jaxpose.io.poses3d import LEAST_POINTS, check_enough, read_body_points
 from jaxpose.tasks.blocks import Block, even
@@ -217,21 +217,14 @@ def _read_start(path: Path, num: int, body: Body) -> BodyParameters:
 
     betas may be missing or of one row; all are in the world axes of the cameras.
     """
-    if path.suffix != ".npz":
-        raise ValueError(f"--start: {path}: suffix {path.suffix!r}; needed .npz")
-    z = load_arrays(path)
-    if lacks := [key for key in _START if key not in z and key != "betas"]:
-        raise ValueError(f"--start: {path}: keys {sorted(z)} lack {', '.join(lacks)}")
-    flat = {}
+    z, flat, where = load_arrays(path, "body_pose", "global_orient", "transl"), {}, f"--start: {path}"
     for key, least in _START.items():
-        value = np.asarray(z[key] if key in z else np.zeros((num, 1)), np.float32)
-        rows = value.reshape(len(value), -1) if value.ndim > 1 else value[None]
-        rows = np.repeat(rows, num, 0) if key == "betas" and len(rows) == 1 else rows
-        if len(rows) != num or rows.shape[1] < least or not np.isfinite(rows).all():
-            raise ValueError(
-                f"--start: {path}: {key} is {list(value.shape)}; needed {num} rows of {least} or more finite numbers"
-            )
-        flat[key] = rows
+        value = np.atleast_2d(z.get(key, np.zeros((num, 1))))
+        shapes = ((num, None), (1, None))[: 1 + (key == "betas")]
+        rows = as_finite(where, key, value.reshape(len(value), -1), *shapes).astype(np.float32)
+        if rows.shape[1] < least:
+            raise ValueError(f"{where}: {key} is {list(value.shape)}; needed {least} or more numbers in a row")
+        flat[key] = np.broadcast_to(rows, (num, rows.shape[1]))
     betas = np.zeros((num, body.shapedirs.shape[-1]), np.float32)
     width = min(betas.shape[1], flat["betas"].shape[1])
     betas[:, :width] = flat["betas"][:, :width]

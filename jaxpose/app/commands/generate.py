@@ -25,7 +25,7 @@ from jaxpose.tasks import generate as task
 from jaxpose.tasks.lift_video import TRAINED_FPS
 from jaxpose.tasks.refine import refined
 from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
-from jaxpose.tasks.samplers import sampler_of
+from jaxpose.tasks.samplers import Sampler, sampler_of
 
 
 @report.command("generate", "generated")
@@ -33,12 +33,13 @@ def generate(options: Generate, _: str) -> Generator[str, None, Outcome]:
     """Draw poses, or bodies where the model is a prior over joint rotations."""
     model = refined(models.load_model(options, "generate"))
     exports.check(options.output.exports, mesh="" if models.is_prior(model) else exports.NO_MESH)
-    return (yield from (_bodies if models.is_prior(model) else _joints)(options, model))
+    temperature = {} if options.temperature == 1 else {"temperature": options.temperature}  # some take none
+    sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **temperature)
+    return (yield from (_bodies if models.is_prior(model) else _joints)(options, model, sampler))
 
 
-def _joints(options: Generate, model: Model) -> Generator[str, None, Outcome]:
+def _joints(options: Generate, model: Model, sampler: Sampler) -> Generator[str, None, Outcome]:
     output, num, path, clock = options.output, options.num, options.sampling.path, Clock()
-    sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
     sampler = sampler.with_usual_steps(task.NUM_STEPS)
     blocks.check("--num", num, num, num * (sampler.network_calls(model) + 1) if path else 0)
     run = functools.partial(task.generate, num=num, sampler=sampler, return_path=path)
@@ -58,10 +59,9 @@ def _joints(options: Generate, model: Model) -> Generator[str, None, Outcome]:
     return Outcome(model, spent, num, arrays, summary, picture)
 
 
-def _bodies(options: Generate, model: Model) -> Generator[str, None, Outcome]:
+def _bodies(options: Generate, model: Model, sampler: Sampler) -> Generator[str, None, Outcome]:
     output, num = options.output, options.num
     body, clock = models.load_body(options.output.exports.body), Clock()
-    sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
     blocks.check("--num", num, 4 * num)  # bodies: 5.7 kB each of 60,000
     body_pose = np.asarray(generate_rotations(jax.random.key(output.seed), model, num, sampler=sampler))
     spent = clock.spent()
@@ -75,11 +75,6 @@ def _bodies(options: Generate, model: Model) -> Generator[str, None, Outcome]:
     words: dict[str, Any] = {"source": "poses out of nothing, not a motion", "note": "out of nothing"}
     shown = Bodies(body, body_pose[None], still[None], still[None], labels=[f"pose {i}" for i in range(num)], **words)
     return Outcome(model, spent, num, arrays, summary, shown)
-
-
-def _temperature(options: Generate) -> dict[str, float]:
-    """The argument of samplers where another temperature than 1 is asked for; some take none."""
-    return {} if options.temperature == 1 else {"temperature": options.temperature}
 
 
 @report.command("interpolate", "interpolated")

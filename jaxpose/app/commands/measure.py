@@ -121,14 +121,14 @@ def _summary(part: dict[str, Measured], factors: dict[str, float]) -> dict[str, 
     entries: dict[str, dict[str, Any]] = {}
     for name, one in part.items():
         median, *ends = one.quantiles(*_SHARES, factor=_factor(name, factors))
-        entry: dict[str, Any] = {"unit": one.unit}
         if one.values.ndim > 1:
             width = np.nanmedian(ends[3] - ends[2])
-            entry |= {"lowest": np.nanmin(median), "highest": np.nanmax(median), "width_90": width}
-            entries[name] = {k: x if k == "unit" else _number(x) for k, x in entry.items()}
+            values = {"lowest": np.nanmin(median), "highest": np.nanmax(median), "width_90": width}
+            entries[name] = {"unit": one.unit} | {key: _number(x) for key, x in values.items()}
         else:
             known = [_number(x) for x in (median, *ends)]
-            entries[name] = entry | {"median": known[0], "interval_50": known[1:3], "interval_90": known[3:]}
+            intervals = {"interval_50": known[1:3], "interval_90": known[3:]}
+            entries[name] = {"unit": one.unit, "median": known[0]} | intervals
     return entries
 
 

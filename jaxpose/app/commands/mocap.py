@@ -79,7 +79,9 @@ def mocap(options: PrepareMocap) -> Iterator[str]:
             with reading(path, "file of motion"):
                 people = yield from _read(path, options, body, joint_map)
                 for person, recorded in people:
-                    yield from _add(done, _numbered(labels, person, len(people)), recorded, options, path)
+                    suffix = f"_person{person}" if len(people) > 1 else ""
+                    own = labels._replace(name=labels.name + suffix, subject=labels.subject + suffix)
+                    yield from _add(done, own, recorded, options, path)
         except ValueError as error:
             left_out += 1
             yield f"left out: {error}"
@@ -102,12 +104,6 @@ def mocap(options: PrepareMocap) -> Iterator[str]:
     if left_out:
         yield f"{left_out} of {len(files)} files were left out"
         raise SystemExit(1)
-
-
-def _numbered(labels: Labels, person: int, num: int) -> Labels:
-    """The labels of one of `num` people in a file."""
-    suffix = f"_person{person}" if num > 1 else ""
-    return labels._replace(name=labels.name + suffix, subject=labels.subject + suffix)
 
 
 def _add(

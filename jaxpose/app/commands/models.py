@@ -1,18 +1,14 @@
 """The models that --model names, and the body of --body.
 
-Models judge too: `of_joints`, `of_bodies` and `judged` return the arrays and the entry of the summary about the
-typicality of a result's poses, which all commands add, and `score`'s line.
-
-The one pose of each row is judged: that of --aggregate, else the mean of the hypotheses, else the pose itself. Poses of
-any model are judged by one network of known score, `pose17` for its 17 joints and `prior21` for rotations of bodies,
-joints in the axes of a level camera. Where the judge's file has no quantiles, or joints are of another set, nothing is
-added.
+Models judge too: `judged` returns the arrays and the entry of the summary about the typicality of a result's poses,
+which all commands add, and `score`'s line. Where the judge's file has no quantiles, or joints are of another set,
+nothing is added.
 """
 
 import functools
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,7 +16,6 @@ import numpy as np
 from jaxpose.app.commands.values import refuse
 from jaxpose.base import LEAST_PERCENTILE
 from jaxpose.compiled import filled
-from jaxpose.geometry.axes import to_camera
 from jaxpose.geometry.body import Body
 from jaxpose.io import body_files
 from jaxpose.io.anny_body import anny_body
@@ -93,34 +88,17 @@ _BLOCK = 64  # poses judged at once: one program for all results
 _typicality = jax.jit(typicality)
 
 
-class Judged(NamedTuple):
-    """Additions to the arrays and to the summary, and lines."""
+def judged(
+    judge: Model, pose: np.ndarray, arrays: dict[str, Any], least: float = LEAST_PERCENTILE
+) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
+    """Arrays, an entry of the summary and a line about the typicality of poses by a judge, empty where it cannot say.
 
-    arrays: dict[str, np.ndarray]
-    summary: dict[str, Any]
-    lines: tuple[str, ...]
-
-
-_NOTHING = Judged({}, {}, ())
-
-
-def of_joints(arrays: dict[str, Any]) -> Judged:
-    """Typicality by a result's arrays: `pose`, `mean` or `samples` [N, J, 3] metres, `joints` [J] names, `up`."""
-    judge, pose = bundled(DEFAULT_MODEL), next(arrays[name] for name in ("pose", "mean", "samples") if name in arrays)
-    if tuple(map(str, arrays["joints"])) != judge.skeleton.joints:
-        return _NOTHING
-    return judged(judge, to_camera(np.asarray(pose), str(arrays["up"])), arrays)
-
-
-def of_bodies(body_pose: np.ndarray, arrays: dict[str, Any]) -> Judged:
-    """Typicality of body poses [N, 21, 3] axis-angle radians."""
-    return judged(bundled(DEFAULT_PRIOR), body_pose, arrays)
-
-
-def judged(judge: Model, pose: np.ndarray, arrays: dict[str, Any], least: float = LEAST_PERCENTILE) -> Judged:
-    """Typicality of poses by a judge; arrays: `frame` and `person` [N], where they are known."""
-    if not can_judge(judge):
-        return _NOTHING
+    arrays: `frame` and `person` [N], where they are known; `joints` [J] names, where poses are of joints. least: the
+    percentile below which poses are unlike training poses.
+    """
+    of_joints = judge.spec.space.representation is None and "joints" in arrays
+    if not can_judge(judge) or (of_joints and tuple(map(str, arrays["joints"])) != judge.skeleton.joints):
+        return {}, {}, ""
     parts = []
     for start in range(0, len(pose), _BLOCK):
         rows = np.asarray(pose[start : start + _BLOCK], np.float32)
@@ -137,4 +115,4 @@ def judged(judge: Model, pose: np.ndarray, arrays: dict[str, Any], least: float 
         **{"judged_by": judge.spec.name, "least_percentile": least, "out_of_distribution": int(outside.sum())},
         "median": round(float(np.median(known)), 1) if known.size else None,
     }
-    return Judged({"typicality": percentile, "out_of_distribution": outside}, {"typicality": summary}, (line,))
+    return {"typicality": percentile, "out_of_distribution": outside}, {"typicality": summary}, line

@@ -27,12 +27,13 @@ from jaxpose.app.commands.pictures import Bodies, Picture
 from jaxpose.app.commands.values import CalibrationFile, Output, Sampling, refuse
 from jaxpose.base import ROW_AXIS
 from jaxpose.files import ASSETS, as_json, write_json, write_npz
+from jaxpose.geometry.axes import to_camera
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io import tracks
 from jaxpose.io.smpl_motion import Motion, save_amass, save_motion
 from jaxpose.io.track_files import write_tracks
-from jaxpose.model import Model, describe
+from jaxpose.model import DEFAULT_MODEL, Model, describe
 from jaxpose.tasks.samplers import sampler_of
 from jaxpose.tasks.verdict import verdict_of
 
@@ -210,15 +211,22 @@ def _write(output: Output | Score, name: str, made: Outcome) -> Iterator[str]:
 
 
 def _judged(made: Outcome) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """Arrays and summary with the typicality of the poses and the verdict, and the verdict in words, "" without one."""
+    """Arrays and summary with the typicality of the poses and the verdict, and the verdict in words, "" without one.
+
+    The one pose of each row is judged: that of --aggregate, else the mean of the hypotheses, else the pose itself.
+    Poses of any model are judged by one network of known score, `pose17` for its 17 joints, in the axes of a level
+    camera, and `prior21` for rotations of bodies.
+    """
     arrays, shown = made.arrays, made.shown
     if isinstance(shown, Bodies):
-        judged = models.of_bodies(arrays["mean"] if "mean" in arrays else shown.body_pose[0], arrays)
+        judge, pose = models.bundled(models.DEFAULT_PRIOR), arrays.get("mean", shown.body_pose[0])
     else:
-        judged = models.of_joints(arrays)
+        judge, pose = models.bundled(DEFAULT_MODEL), next(arrays[n] for n in ("pose", "mean", "samples") if n in arrays)
+        pose = to_camera(np.asarray(pose), str(arrays["up"]))
+    added, about_typicality, _ = models.judged(judge, pose, arrays)
     doubts = dict(made.doubts)
-    doubts |= {"typicality": judged.arrays["out_of_distribution"]} if judged.arrays else {}
-    arrays, summary = arrays | judged.arrays, made.summary | judged.summary
+    doubts |= {"typicality": added["out_of_distribution"]} if added else {}
+    arrays, summary = arrays | added, made.summary | about_typicality
     if not doubts:
         return arrays, summary, ""
     judgement = verdict_of(doubts)

@@ -272,13 +272,11 @@ def _marks(packer: Packer, layers: sc.Layers, rows: np.ndarray, crowd: cr.Crowd,
     """missing [P, F, J]: joints that the input lacks; unusual [P, F]: poses out of distribution; num: rows in all."""
     given, confidence, keypoints = layers.get("given"), layers.get("confidence"), layers.get("keypoints")
     marks = {}
-    missing = None
-    if given is not None:
-        missing = ~np.isfinite(np.asarray(given)).all(-1)
-    elif keypoints is not None:
-        missing = ~np.isfinite(np.asarray(keypoints)).all(-1)
-        missing = missing if confidence is None else missing | ~(np.asarray(confidence) > 0)
-    if missing is not None:
+    observed = keypoints if given is None else given
+    if observed is not None:
+        missing = ~np.isfinite(np.asarray(observed)).all(-1)
+        if given is None and confidence is not None:
+            missing |= ~(np.asarray(confidence) > 0)
         marks["missing"] = packer.add(crowd.spread_out(missing[rows].astype(np.uint8), 1), time=1)
     unusual = layers.get("unusual")
     if unusual is not None:
