@@ -32,7 +32,7 @@ from jaxpose.model import Model, scored
 from jaxpose.originals.recipes.gfpose import hide_random_joints, hideable_joints
 from jaxpose.tasks import complete as task
 from jaxpose.tasks import complete_rotations as rotations_task
-from jaxpose.tasks.blocks import Block, Drawn, even
+from jaxpose.tasks.blocks import Block, Drawn, even, result_of
 from jaxpose.tasks.refine import refined
 
 _HYPOTHESES, _HYPOTHESES_OF_ROTATIONS = 200, 10
@@ -96,7 +96,7 @@ def complete(options: Complete, _: str) -> Generator[str, None, Outcome]:
     why = f"is for {needed}, and {path} holds {holds}"
     refuse(options.keypoints if in_3d else options.axes, why)
     refuse(options, why, "height" if in_3d else "noise")
-    exports.check(options.output.exports, options.num_hypotheses or _HYPOTHESES, mesh=exports.NO_MESH)
+    exports.check(options.output.exports, options.num_hypotheses or _HYPOTHESES)
     hidden = hidden_joints(options.hide, model.skeleton, options.output.seed)
     return (yield from (_complete_3d if in_3d else _complete_2d)(options, model, hidden))
 
@@ -128,7 +128,7 @@ def _complete_2d(options: Complete, model: Model, hidden: Callable[[int], np.nda
     lifting = Lift(path, num_hypotheses=options.num_hypotheses or _HYPOTHESES, **shared)
     lifted, spent = yield from lift.lift_all(model, data, lifting)
     more = {"hide": options.hide, "missing_joints": missing}
-    world = yield from worlds.followed(data, lifted, model.skeleton, lifting.world, options.output.seed)
+    world = result_of(worlds.followed(data, lifted, model.skeleton, lifting.world, options.output.seed))
     completed = lift.completed_keypoints(data, lifted)
     return lift.outcome(lifting, model, spent, data, lifted, more, completed, world=world)
 
@@ -150,10 +150,9 @@ def _method(options: Complete, model: Model) -> tuple[str, rotations_task.Method
 
 def _complete_rotations(options: Complete, model: Model) -> Generator[str, None, Outcome]:
     num_hypotheses = options.num_hypotheses or _HYPOTHESES_OF_ROTATIONS
-    exports.check(options.output.exports, num_hypotheses)
+    body = exports.body_of(options.output.exports, num_hypotheses)
     name, method = _method(options, model)
     answering = refined(model) if name == "few_steps" else scored(model)
-    body = models.load_body(options.output.exports.body)
     motion, known = _read_rotations(options)
     num = len(known)
     yield f"{options.input}: {num} body poses at {motion.fps:g} frames/s; {motion.source}"

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 
 import numpy as np
 
-from jaxpose.app.commands.models import DEFAULT_PRIOR, rotation_moments
+from jaxpose.app.commands.models import DEFAULT_PRIOR, load_body, rotation_moments
 from jaxpose.app.commands.values import Exports
 from jaxpose.fitting.joint_angles import BLOCK, JointAngles, fit_skeleton, joint_angles
 from jaxpose.geometry.body import Body
@@ -18,19 +18,24 @@ from jaxpose.io.track_files import FORMATS
 from jaxpose.io.tracks import Clip, Track
 from jaxpose.reading import package
 
-NO_MESH = "there is a mesh of bodies only (`jaxpose fit`, `ik`); --glb has a body on the joints"
+
+def body_of(wanted: Exports, num_hypotheses: int = 1) -> Body:
+    """The body of a result of bodies; ValueError for a flag that cannot be served."""
+    check(wanted, num_hypotheses, of_bodies=True)
+    return load_body(wanted.body)
 
 
-def check(wanted: Exports, num_hypotheses: int = 1, mesh: str = "") -> None:
-    """ValueError for a flag that cannot be served; mesh: why there is none, or ""."""
+def check(wanted: Exports, num_hypotheses: int = 1, *, of_bodies: bool = False) -> None:
+    """ValueError for a flag that cannot be served, of a result of joints or of bodies."""
     asked = formats(wanted)
-    if (wanted.obj or wanted.amass) and mesh:
-        raise ValueError(f"--{'obj' if wanted.obj else 'amass'}: {mesh}")
+    if (wanted.obj or wanted.amass) and not of_bodies:
+        why = "there is a mesh of bodies only (`jaxpose fit`, `ik`); --glb has a body on the joints"
+        raise ValueError(f"--{'obj' if wanted.obj else 'amass'}: {why}")
     if wanted.takes is not None and not asked:
         raise ValueError(f"--takes: is of files for other programs: {', '.join('--' + name for name in FORMATS)}")
     if wanted.takes is not None and wanted.takes > num_hypotheses:
         raise ValueError(f"--takes: got {wanted.takes}, and there are {num_hypotheses} hypotheses")
-    if mesh and wanted.body and not (wanted.bvh or wanted.glb):
+    if not of_bodies and wanted.body and not (wanted.bvh or wanted.glb):
         raise ValueError("--body: is of bodies, and of --bvh and --glb")
     if wanted.c3d:
         package("ezc3d", "--c3d: needs ezc3d", "c3d")

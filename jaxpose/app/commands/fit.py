@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.app.commands import blocks, bodies, clips, detections, exports, models, report
+from jaxpose.app.commands import blocks, bodies, clips, detections, exports, report
 from jaxpose.app.commands.options import Fit, Ik
 from jaxpose.app.commands.pictures import labels
 from jaxpose.app.commands.report import Outcome
@@ -50,8 +50,7 @@ def fit(options: Fit, _: str) -> Generator[str, None, Outcome]:
     output, as_clip = options.output, options.as_clip
     if not as_clip:
         refuse(options, "is for --as-clip", "smooth")
-    exports.check(output.exports)
-    fitting, body = bodies.load_fitting(options, "fit"), models.load_body(output.exports.body)
+    body, fitting = exports.body_of(output.exports), bodies.load_fitting(options, "fit")
     detections.check_calibration(options.input, options.keypoints, options.cameras)
     files = yield from clips.keypoints_of_all(options.input, options.video, output.out)
     views, noise_px, lines = _read(files, body, options)
@@ -236,9 +235,8 @@ def _read_start(path: Path, num: int, body: Body) -> BodyParameters:
 def ik(options: Ik, _: str) -> Generator[str, None, Outcome]:
     """Read points and fit bodies to them."""
     path, output, num_hypotheses = options.input, options.output, options.num_hypotheses
-    exports.check(output.exports, num_hypotheses)
-    fitting = bodies.load_fitting(options, "ik")
-    body, axes, skeleton = models.load_body(output.exports.body), options.axes, detections.joint_set(options.skeleton)
+    body, fitting = exports.body_of(output.exports, num_hypotheses), bodies.load_fitting(options, "ik")
+    axes, skeleton = options.axes, detections.joint_set(options.skeleton)
     targets = read_body_points(path, body, skeleton=skeleton, up=axes.up, unit=axes.unit, only=options.only)
     check_enough(path, targets)
     num, points = len(targets.xyz), bodies.say_points(targets)

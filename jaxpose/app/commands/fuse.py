@@ -31,7 +31,7 @@ _LEAST = 4  # joints that some camera must see, as for `jaxpose lift`
 def fuse(options: Fuse, _: str) -> Generator[str, None, Outcome]:
     """Read and fuse."""
     paths, output, num_hypotheses = options.input, options.output, options.num_hypotheses
-    exports.check(output.exports, num_hypotheses, mesh=exports.NO_MESH)
+    exports.check(output.exports, num_hypotheses)
     model = models.load_model(options, "fuse", needs=("joints", "score"))
     detections.check_calibration(paths, options.file, options.cameras)
     files = yield from clips.keypoints_of_all(paths, options.video, output.out)

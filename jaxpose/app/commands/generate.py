@@ -32,7 +32,7 @@ from jaxpose.tasks.samplers import Sampler, sampler_of
 def generate(options: Generate, _: str) -> Generator[str, None, Outcome]:
     """Draw poses, or bodies where the model is a prior over joint rotations."""
     model = refined(models.load_model(options, "generate"))
-    exports.check(options.output.exports, mesh="" if models.is_prior(model) else exports.NO_MESH)
+    exports.check(options.output.exports, of_bodies=models.is_prior(model))
     temperature = {} if options.temperature == 1 else {"temperature": options.temperature}  # some take none
     sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **temperature)
     return (yield from (_bodies if models.is_prior(model) else _joints)(options, model, sampler))
@@ -81,9 +81,10 @@ def _bodies(options: Generate, model: Model, sampler: Sampler) -> Generator[str,
 def interpolate(options: Interpolate, _: str) -> Generator[str, None, Outcome]:
     """Read two poses and draw the path between them."""
     output, num, paths = options.output, options.num, (options.first, options.second)
-    exports.check(output.exports)
-    model = models.load_model(options, "interpolate", models.DEFAULT_PRIOR, needs=("rotations",))
-    body = models.load_body(options.output.exports.body)
+    body, model = (
+        exports.body_of(output.exports),
+        models.load_model(options, "interpolate", models.DEFAULT_PRIOR, needs=("rotations",)),
+    )
     frames = (options.frame_a, options.frame_b)
     ends = []
     for path, flag, frame in zip(paths, ("--frame-a", "--frame-b"), frames, strict=True):

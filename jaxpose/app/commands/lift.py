@@ -61,7 +61,7 @@ FRAME_TAG = "camera axes: x right, y down, z forward; metres relative to the roo
 def lift(options: Lift, name: str) -> Generator[str, None, Outcome]:
     """Read and lift; lines and the summary name what was assumed of the camera and of scale."""
     output = options.output
-    exports.check(output.exports, options.num_hypotheses, mesh=exports.NO_MESH)
+    exports.check(output.exports, options.num_hypotheses)
     model = models.load_model(options, "lift")
     worlds.check(options.world)
     _check(model, options)

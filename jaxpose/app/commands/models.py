@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxpose.app.commands.pictures import labels
 from jaxpose.app.commands.values import refuse
 from jaxpose.base import LEAST_PERCENTILE
 from jaxpose.compiled import filled
@@ -107,9 +108,7 @@ def judged(
     outside = np.asarray(out_of_distribution(percentile, least))
     line = f"typicality: {outside.sum()} of {len(outside)} poses are unlike training poses (below percentile {least:g})"
     if outside.any():
-        first = int(np.argmax(outside))
-        person = arrays.get("person")
-        line += f": first at frame {arrays['frame'][first]}" + ("" if person is None else f", person {person[first]}")
+        line += f": first at {labels(arrays['frame'], arrays.get('person'))[int(np.argmax(outside))]}"
     known = percentile[np.isfinite(percentile)]
     summary = {
         **{"judged_by": judge.spec.name, "least_percentile": least, "out_of_distribution": int(outside.sum())},

@@ -270,7 +270,8 @@ def write_numbers(out: Path, name: str, arrays: dict[str, Any], summary: dict[st
 
 def _check_finite(arrays: dict[str, Any]) -> None:
     """ValueError naming the first array of a result with NaN or infinity that is not one of `_MAY_LACK`, and where."""
-    frame, person = (np.asarray(arrays[key]) if arrays.get(key) is not None else None for key in ("frame", "person"))
+    frame, person = arrays.get("frame"), arrays.get("person")
+    num = -1 if frame is None else len(frame)
     for name, value in arrays.items():
         value = np.asarray(value)
         if value.dtype.kind not in "fc":
@@ -278,12 +279,11 @@ def _check_finite(arrays: dict[str, Any]) -> None:
         bad = np.isinf(value) if name in _MAY_LACK else ~np.isfinite(value)
         if not bad.any():
             continue
-        num = -1 if frame is None else len(frame)
         axis = next((a for a in (ROW_AXIS.get(name, 0), 0, 1) if a < value.ndim and value.shape[a] == num), None)
         where = ""
-        if axis is not None and frame is not None:
+        if axis is not None:
             row = int(np.argmax(np.moveaxis(bad, axis, 0).reshape(num, -1).any(1)))
-            where = f" at frame {frame[row]}" + ("" if person is None else f", person {person[row]}")
+            where = f" at {pictures.labels(np.asarray(frame), person)[row]}"
         raise ValueError(
             f"{name} of the result is NaN or infinite{where}; nothing is written. Needed an input (keypoints, joints, "
             "camera) and a model whose numbers are not out of all proportion"

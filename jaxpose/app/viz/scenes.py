@@ -175,28 +175,17 @@ def _caption(scene: sc.Scene, crowd: cr.Crowd, num_frames: int, given: MotionOpt
 
 
 def path_page(
-    states: ArrayLike,
-    skeleton: Skeleton,
-    *,
-    times: ArrayLike | None = None,
-    title: str = "From noise to 3D poses",
-    note: str = "",
-    **options: Any,
+    states: ArrayLike, skeleton: Skeleton, *, title: str = "From noise to 3D poses", note: str = "", **options: Any
 ) -> Page:
     """The page of denoising states [T+1, H, N, J, 3], T >= 1, opening with the last: people on a floor.
 
-    times: [T+1] the diffusion time of each state. options: of `GridOptions` and `Layers`.
+    options: of `GridOptions` and `Layers`.
     """
     num = np.shape(states)[0] if np.ndim(states) else 0
     if num == 1:
         raise ValueError("states: got T = 0, one state only; needed two or more, from the start to the result")
     grid = cr.make_grid("states", states, skeleton, **options)
     words = [f"state {row} of {num - 1}" for row in grid.scene.rows]
-    if times is not None:
-        instants = np.asarray(times, np.float64)
-        if instants.shape != (num,) or not np.isfinite(instants).all():
-            raise ValueError(f"times: got shape {list(instants.shape)}, must be [{num}], all finite")
-        words = [f"{word} · t = {instants[row]:.3f}" for word, row in zip(words, grid.scene.rows, strict=True)]
     pause = float(np.clip(_SECONDS_PER_PATH / len(words), *_PAUSES))
     return _grid_page(grid, skeleton, title, note, Steps(tuple(words), pause, len(words) - 1))
 
