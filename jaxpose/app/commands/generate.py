@@ -4,7 +4,6 @@
 `jaxpose interpolate A B --out DIR`: two body poses in, a path of plausible poses between them out.
 """
 
-import functools
 from collections.abc import Generator
 from typing import Any
 
@@ -42,8 +41,7 @@ def _joints(options: Generate, model: Model, sampler: Sampler) -> Generator[str,
     output, num, path, clock = options.output, options.num, options.sampling.path, Clock()
     sampler = sampler.with_usual_steps(task.NUM_STEPS)
     blocks.check("--num", num, num, num * (sampler.network_calls(model) + 1) if path else 0)
-    run = functools.partial(task.generate, num=num, sampler=sampler, return_path=path)
-    drawn = np.asarray(run(jax.random.key(output.seed), model))
+    drawn = np.asarray(task.generate(jax.random.key(output.seed), model, num, sampler=sampler, return_path=path))
     spent = clock.spent()
     yield f"drew {num} poses, {spent.rate(num):,.0f} poses/s"
     samples = drawn[-1] if path else drawn

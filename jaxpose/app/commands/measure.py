@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxpose.app import viz
 from jaxpose.app.commands import calibration
 from jaxpose.app.commands.blocks import Clock
 from jaxpose.app.commands.file_options import Measure
@@ -109,8 +110,6 @@ def _written_of_people(options: Measure, name: str, bands: Bands) -> Generator[s
         if options.mot:
             yield f"wrote {write_mot(options.out / f'{stem}.mot', part)}"
         if not options.no_pictures and bands.names:
-            from jaxpose.app import viz
-
             along, word = (part.frame, "frame") if seconds is None else (seconds, "s")
             panels = [viz.Panel(n, u, x, word) for n, u, x in zip(part.names, part.units, part.values, strict=True)]
             yield f"wrote {viz.bands_png(options.out / f'{stem}.png', along, panels, title=stem)}"

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from jaxpose.app import viz
 from jaxpose.app.commands import blocks, detections, models, poses, report
 from jaxpose.app.commands.blocks import Spent
 from jaxpose.app.commands.options import Score
@@ -158,8 +159,6 @@ def _outcome(
 
 def _page(observed: poses.Observed, model: Model, arrays: dict[str, np.ndarray], title: str) -> Any:
     """The poses over time, each with its density, those out of distribution marked."""
-    from jaxpose.app import viz
-
     root, source = observed.joints[:, :1], observed.source
     words = [f"{density:.0f} nats" for density in arrays["log_density"]]
     if "typicality" in arrays:
