@@ -48,8 +48,7 @@ def test_each_state_draws_the_hypotheses_of_all_people_at_their_places(walk):
 def test_the_slider_runs_over_the_states_and_opens_at_the_result(walk):
     states, _ = walk
     steps = read(states).content["steps"]
-    assert steps["labels"] == [f"state {n} of 3" for n in range(T + 1)]
-    assert steps["start"] == T
+    assert (steps["labels"], steps["start"]) == ([f"state {n} of 3" for n in range(T + 1)], T)
     assert steps["seconds"] > 0
 
 
