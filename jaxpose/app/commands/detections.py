@@ -100,9 +100,9 @@ def read_detections(
     Detections with too few visible joints, or if `whole` not all of them, are left out; ValueError where none is left.
     """
     file, lens, words = _calibrated(path, _read(path, given, skeleton_name), given)
-    file = file._replace(kp=file.kp._replace(fps=file.kp.fps or fps))
-    of_span, cut = within(path, span, file.kp.frame, file.kp.fps, file.kp.seconds)
-    file = _select(file, of_span)
+    times = file.kp._replace(fps=file.kp.fps or fps)
+    of_span, cut = within(path, span, times.frame, times.fps, times.seconds)
+    file = _select(file._replace(kp=times), of_span)
     kp, linked, swapped = _followed(path, file, given, video)
     target = target if isinstance(target, Skeleton) else target(kp.skeleton)
     if file.mixture is not None and target.name != kp.skeleton.name:
@@ -110,26 +110,27 @@ def read_detections(
     trusted = rescaled(np.where(kp.confidence >= given.min_confidence, kp.confidence, 0))
     xy, confidence = jax.device_get(_convert(kp.xy, trusted, source=kp.skeleton, target=target))
     confidence = np.where(hide(len(xy)), 0, confidence) if hide else confidence
-    least = len(target.joints) if whole else LEAST_JOINTS
-    visible = (confidence > 0).sum(-1)
+    least, visible = len(target.joints) if whole else LEAST_JOINTS, (confidence > 0).sum(-1)
     rows = visible >= least
     if not rows.any():
-        sure = f"with confidence of {given.min_confidence} or more{', not hidden' if hide else ''}"
-        most = f"the best has {visible.max()}"
-        raise ValueError(f"{path}: no detection has {least} visible joints of {target.name} {sure}; {most}")
+        sure = f"with confidence of {given.min_confidence} or more{', not hidden' if hide else ''}; the best has"
+        raise ValueError(f"{path}: no detection has {least} visible joints of {target.name} {sure} {visible.max()}")
     intrinsics, camera = settle_camera(kp, given.camera, given.fov, given.image_size)
     file, size = _select(file._replace(kp=kp), rows), given.image_size or kp.image_size
-    dropped, people = int((~rows).sum()), len(np.unique(file.kp.person))
-    ignored = f"not used: {kp.ignored} keypoints of each person that are not of this set (face, hands, ...)"
-    lines = [f"{path}: {rows.sum()} detections of {kp.skeleton.name}; {words or camera}"]
-    lines += [cut] if cut else []
-    lines += [ignored] if kp.ignored else []
-    lines += [f"left out {dropped} detections with fewer than {least} visible joints"] if dropped else []
-    lines += [swapped] if swapped else []
-    lines += [f"linked over frames: {people} people"] if linked else []
-    intrinsics = np.broadcast_to(intrinsics, (len(xy), 4))[rows]
-    made = Detections(xy[rows], confidence[rows], intrinsics, file.kp, words or camera, dropped, lines, file.maps, size)
-    return made._replace(calibrated=lens, mixture=file.mixture, evidence=_evidence(file.kp, target))
+    of_rows = xy[rows], confidence[rows], np.broadcast_to(intrinsics, (len(xy), 4))[rows]
+    made = Detections(*of_rows, file.kp, words or camera, int((~rows).sum()), [], file.maps, size)
+    lines = _lines(path, made, least, cut, swapped, linked=linked)
+    return made._replace(lines=lines, calibrated=lens, mixture=file.mixture, evidence=_evidence(file.kp, target))
+
+
+def _lines(path: Path, data: Detections, least: int, cut: str, swapped: str, *, linked: bool) -> list[str]:
+    """What was read, assumed and left out."""
+    kp, num = data.source, data.num_dropped
+    unused = f"not used: {kp.ignored} keypoints of each person that are not of this set (face, hands, ...)"
+    dropped = f"left out {num} detections with fewer than {least} visible joints"
+    people = f"linked over frames: {len(np.unique(kp.person))} people"
+    more = (cut, kp.ignored and unused, num and dropped, swapped, linked and people)
+    return [f"{path}: {len(data.xy)} detections of {kp.skeleton.name}; {data.camera}", *(x for x in more if x)]
 
 
 def _evidence(kp: Keypoints, target: Skeleton) -> np.ndarray | None:

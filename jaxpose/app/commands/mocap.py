@@ -90,8 +90,7 @@ def mocap(options: PrepareMocap) -> Iterator[str]:
             yield f"read {index}/{len(files)} files, {spent * (len(files) - index) / index:.0f} s left"
     if not done:
         raise ValueError(f"none of {len(files)} files gave a sequence")
-    splits = split(done, options.val or ())
-    limbs = measure_limbs(done, options.fps)
+    splits, limbs = split(done, options.val or ()), measure_limbs(done, options.fps)
     yield from limb_lines(limbs, corrected=options.straight_limbs)
     with new_folder(options.out) as draft:
         write_mocap(draft, done, options.fps, splits, limb_bends(done, limbs) if options.straight_limbs else {})
