@@ -111,8 +111,7 @@ def read_detections(
     xy, confidence = jax.device_get(_convert(kp.xy, trusted, source=kp.skeleton, target=target))
     confidence = np.where(hide(len(xy)), 0, confidence) if hide else confidence
     least, visible = len(target.joints) if whole else LEAST_JOINTS, (confidence > 0).sum(-1)
-    rows = visible >= least
-    if not rows.any():
+    if not (rows := visible >= least).any():
         sure = f"with confidence of {given.min_confidence} or more{', not hidden' if hide else ''}; the best has"
         raise ValueError(f"{path}: no detection has {least} visible joints of {target.name} {sure} {visible.max()}")
     intrinsics, camera = settle_camera(kp, given.camera, given.fov, given.image_size)
@@ -124,7 +123,7 @@ def read_detections(
 
 
 def _lines(path: Path, data: Detections, least: int, cut: str, swapped: str, *, linked: bool) -> list[str]:
-    """What was read, assumed and left out."""
+    """Lines about what was read, assumed and left out."""
     kp, num = data.source, data.num_dropped
     unused = f"not used: {kp.ignored} keypoints of each person that are not of this set (face, hands, ...)"
     dropped = f"left out {num} detections with fewer than {least} visible joints"
