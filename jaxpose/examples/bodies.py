@@ -146,7 +146,7 @@ def people_of(joints: np.ndarray, carriers: np.ndarray, person: np.ndarray) -> P
 def draw_row(key: Key, bodies: Bodies) -> Array:
     """The row of one body, by its weight."""
     u = jax.random.uniform(key, ()) * bodies.cumulative[-1]
-    index = jnp.searchsorted(bodies.cumulative, u, side="right")
+    index = jnp.searchsorted(bodies.cumulative, u, side="right", method="scan_unrolled")
     return jnp.minimum(index, bodies.joints.shape[0] - 1)
 
 

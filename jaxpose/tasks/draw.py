@@ -202,8 +202,8 @@ def in_order(values: Array, low: Array, high: Array) -> Array:
     whole = jax.lax.bitcast_convert_type(values, jnp.dtype(f"uint{bits}"))
 
     def with_bit(i: Array, v: Array) -> Array:
-        more = v | jnp.left_shift(jnp.ones((), whole.dtype), (bits - 2 - i).astype(whole.dtype))
-        return jnp.where((whole < more).sum(0) <= low, more, v)
+        bit = jnp.left_shift(jnp.ones((), whole.dtype), (bits - 2 - i).astype(whole.dtype))
+        return v | jnp.where((whole < (v | bit)).sum(0) <= low, bit, 0)
 
     first = jax.lax.fori_loop(0, bits - 1, with_bit, jnp.zeros(whole.shape[1:], whole.dtype))
     above = jnp.where(whole > first, whole, ~jnp.zeros_like(first)).min(0)
