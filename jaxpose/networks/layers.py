@@ -74,7 +74,8 @@ class GroupNorm(nn.Module):
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
         if not self.centred:
-            x = _centre(x, self.num_groups)
+            means = _group_means(x, self.num_groups, jax.lax.Precision.HIGHEST)
+            x = x - jnp.repeat(means, _group_size(x, self.num_groups), axis=-1)
         normed = (_normed_for_reverse if train else _normed)(x, self.num_groups, self.epsilon)
         return normed * scale + bias
 
@@ -133,14 +134,13 @@ def _group_size(x: Array, groups: int) -> int:
     return channels // groups
 
 
-def _centre(x: Array, groups: int) -> Array:
-    return x - jnp.repeat(_group_means(x, groups, jax.lax.Precision.HIGHEST), _group_size(x, groups), axis=-1)
-
-
 def _centred_weights(w: Array, groups: int) -> Array:
-    """`_centre` of weights by a reduction: a call of few rows pays for it once, and the product would cost as much as
-    the call (GFPose's network, 200 rows, 1 core: 29 ms by reduction, 49 by product, 24 without; `--against`)."""
-    grouped = w.reshape(*w.shape[:-1], groups, _group_size(w, groups))
+    """Weights less their means, by a reduction; a product would cost as much as a call of few rows (GFPose's network,
+    200 rows, 1 core: 29 ms, 49 by a product, 24 without; `--against`). Of a TPU by a product, as `_over_groups`."""
+    size = _group_size(w, groups)
+    if jax.default_backend() == "tpu":
+        return w @ jnp.asarray(np.eye(w.shape[-1]) - np.kron(np.eye(groups), np.full((size, size), 1 / size)), w.dtype)
+    grouped = w.reshape(*w.shape[:-1], groups, size)
     return (grouped - grouped.mean(-1, keepdims=True)).reshape(w.shape)
 
 
