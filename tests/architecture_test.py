@@ -18,26 +18,26 @@ MAX_LINES = 400
 MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 9, 4, 2
 MOST_LINES_AND_FILES = {
     ".": (1612, 10),
-    "app": (275, 3),
-    "app/commands": (5651, 30),
-    "app/detect": (1254, 9),
-    "app/to_onnx": (556, 3),
-    "app/viz": (1693, 7),
-    "datasets": (976, 6),
+    "app": (288, 3),
+    "app/commands": (5779, 30),
+    "app/detect": (1262, 9),
+    "app/to_onnx": (559, 3),
+    "app/viz": (1715, 7),
+    "datasets": (983, 6),
     "diffusion": (2051, 14),
     "evaluation": (1436, 10),
     "examples": (1259, 10),
-    "fitting": (1485, 11),
-    "geometry": (2341, 15),
-    "io": (5910, 32),
+    "fitting": (1492, 11),
+    "geometry": (2343, 15),
+    "io": (5920, 32),
     "networks": (1188, 9),
-    "originals": (2726, 24),
+    "originals": (2751, 24),
     "runtime": (239, 4),
     "spaces": (573, 6),
     "tasks": (4917, 27),
     "training": (1460, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13840, "tests": 36916}
+MOST_LINES_IN_ALL = {"experiments": 13840, "tests": 36919}
 MAX_BYTES = 9_000_000
 
 

@@ -36,6 +36,7 @@ Metrics: TypeAlias = dict[str, Array]
 ExampleFn: TypeAlias = Callable[[Key, Data], Any]
 LossFn: TypeAlias = Callable[[Params, Key, Any], tuple[Array, Metrics]]
 
+_LANES = 128  # a TPU works on 8 x 128 numbers; a batch of two axes, which fill them, halves the cycles of examples
 _SLICE_ON_CPU = 256  # examples (python -m experiments.benchmark --case=training --accumulate=...)
 Schedule: TypeAlias = Literal["cosine", "constant", "steps"]
 OWN_METRICS = ("loss", "grad_norm", "update_norm")  # of each step; and the learning rate of an `Optimizer`
@@ -133,7 +134,8 @@ def make_step(
             with jax.named_scope("network"):
                 return _checked(*loss_fn(params, key_loss, example))
 
-        losses, metrics = jax.vmap(one)(index)
+        tiled = jax.default_backend() == "tpu" and len(index) % (8 * _LANES) == 0
+        losses, metrics = jax.vmap(jax.vmap(one))(index.reshape(-1, _LANES)) if tiled else jax.vmap(one)(index)
         return jnp.mean(losses), jax.tree.map(jnp.mean, metrics) | {"loss": jnp.mean(losses)}
 
     def gradient(params: Params, key: Key, first: Array, data: Data) -> tuple[Params, Metrics]:
@@ -164,10 +166,8 @@ def make_step(
 
 def num_slices(share: int) -> int:
     """Into how many slices a share of examples is best cut: on a CPU a slice and its activations stay in the cache."""
-    if jax.default_backend() != "cpu":
-        return 1
     largest = max(size for size in range(1, min(share, _SLICE_ON_CPU) + 1) if share % size == 0)
-    return share // largest if largest >= _SLICE_ON_CPU // 8 else 1
+    return share // largest if jax.default_backend() == "cpu" and largest >= _SLICE_ON_CPU // 8 else 1
 
 
 def ema_decay_at(step: Array, decay: float) -> Array:

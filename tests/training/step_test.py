@@ -72,6 +72,14 @@ def test_a_divided_state_takes_its_part_of_the_mean_gradient(monkeypatch):
     assert program.count("reduce_scatter") >= len(kernels)
 
 
+def test_a_batch_of_two_axes_as_on_a_tpu_gives_the_result_of_the_plain_loop(monkeypatch):
+    monkeypatch.setattr("jaxpose.training.step._LANES", 2)
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    runner = make_runner(tiny.builder(), devices=jax.devices()[:1])
+    assert "tensor<8x2x" in runner.lower(runner.place(tiny.start()), runner.put(tiny.make_data())).as_text()
+    np.testing.assert_allclose(tiny.train(runner)[1], reference()[2], rtol=1e-5)
+
+
 def test_mode_is_checked():
     refuses("'sharding', 'pmap'", make_runner, tiny.builder(), mode="threads")
 
@@ -114,9 +122,7 @@ def test_schedule_values():
     np.testing.assert_allclose([steps(jnp.asarray(n)) for n in at], [0, 1, 2, 1, 0.5, 0.125, 2 * 0.5**19], rtol=1e-6)
     assert make_schedule(2.0, warmup_steps=0, total_steps=10)(jnp.asarray(0)) == 2.0
     refuses("warmup_steps must lie in", make_schedule, 1.0, warmup_steps=11, total_steps=10)
-    refuses(
-        "must be one of cosine, constant, steps", make_schedule, 1.0, warmup_steps=1, total_steps=10, schedule="linear"
-    )
+    refuses("one of cosine, constant, steps", make_schedule, 1.0, warmup_steps=1, total_steps=10, schedule="linear")
 
 
 @pytest.mark.parametrize(("clip", "expected"), [(0.5, 0.5), (5.0, 2.0), (None, 2.0)])
@@ -155,14 +161,8 @@ def test_bfloat16_reaches_the_layers_and_nothing_else():
 
     params = Watched().init(jax.random.key(0), jnp.ones(3), jnp.ones(()))
     tx = optax.sgd(0.1)
-    step = make_step(
-        lambda key, data: jax.random.normal(key, (3,)),
-        loss_fn,
-        tx,
-        batch_size=8,
-        ema_decay=0.9,
-        compute_dtype=jnp.bfloat16,
-    )
+    options = {"batch_size": 8, "ema_decay": 0.9, "compute_dtype": jnp.bfloat16}
+    step = make_step(lambda key, data: jax.random.normal(key, (3,)), loss_fn, tx, **options)
     state, metrics = jax.jit(step.whole)(init_state(jax.random.key(0), params, tx), ())
     half = jnp.dtype(jnp.bfloat16)
     assert seen == {"inputs": (jnp.float32, jnp.float32), "hidden": half, "weights": half, "out": half}
