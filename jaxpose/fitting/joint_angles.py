@@ -27,7 +27,7 @@ import numpy as np
 
 from jaxpose.geometry.rotations import ancestors
 from jaxpose.geometry.skeleton import SMPL_22
-from jaxpose.io.joints17 import HELD_BY_HEAD, LEG
+from jaxpose.io.retarget import HELD_BY_HEAD, LEG
 from jaxpose.io.smpl_motion import bones_of, posed
 from jaxpose.io.take import rest_positions, rotation_matrices, rotation_vectors
 

@@ -224,8 +224,7 @@ def _check(path: Any, kind: Kind, tables: Mapping[str, np.ndarray]) -> None:
 
 
 def _check_ids(path: Any, key: str, ids: np.ndarray, num: int) -> None:
-    if ids.dtype.kind == "f" and (ids != np.round(ids)).any():
-        raise _fault(path, key, "fractions", f"whole numbers in 0..{num - 1}")
+    as_int(path, key, ids)
     if not ids.size or ids.min() < 0 or ids.max() >= num:
         actual = f"indices {ids.min()}..{ids.max()}" if ids.size else "none"
         raise _fault(path, key, actual, f"indices in 0..{num - 1}")

@@ -26,9 +26,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from jaxpose.files import FilePath
+from jaxpose.geometry.axes import turn
 from jaxpose.io.arrays import Source, as_float, as_rate, source_of
 from jaxpose.io.retarget import read_retargeted
-from jaxpose.io.smpl_motion import Motion, check_motion, resample, save_motion, take_frames, y_up_from_z_up
+from jaxpose.io.smpl_motion import Motion, check_motion, resample, save_motion, take_frames
+from jaxpose.io.take import rotation_matrices, rotation_vectors
 from jaxpose.reading import reader
 
 __all__ = ["Motion", "check_motion", "read_motion", "read_rotations", "resample", "save_motion", "take_frames"]
@@ -171,7 +173,9 @@ def _motion(path: FilePath, z: dict[str, np.ndarray], fps: float | None, up: str
     elif key == "trans":
         notes.append("positions are those of the model's origin, not of the pelvis")
     if up == "z":
-        root, transl = y_up_from_z_up(root, transl)
+        A = turn("z", "y")
+        root = rotation_vectors(A @ rotation_matrices(root)).astype(np.float32)
+        transl = (transl @ A.T).astype(np.float32)
         notes.append("turned from z up to y up")
     betas = np.asarray(z["betas"], np.float32).reshape(-1) if "betas" in z else None
     return Motion(body, root, transl, rate, betas, "; ".join(notes))

@@ -14,6 +14,18 @@ files.
 Rotations about the forearm are shared equally by elbow and wrist. The pelvis is placed such that the middle of SMPL's
 hip joints is that of the source's.
 
+`joints17` are the 17 joints of Human3.6M (H36M_17), as shared/data/mocap has them. Hips, knees, ankles, shoulders,
+elbows and wrists are the file's own joints, so bones have the person's lengths. Hip is the middle of the hips. Spine is
+the file's joint of the spine that is nearest to 0.45 of the way from the hips to the shoulders at rest. The rest
+depends on what the skeleton has:
+
+    two neck joints    thorax = 0.6 l + 0.4 u, neck_nose = (u + h) / 2 + 0.04 m f, head = tip of the head's bone
+    otherwise          thorax = middle of the shoulders; neck_nose and head are held by the head's joint
+
+l, u: the lower and upper neck joint; h: the head's; f: where the head faces. The first row was found from CMU's and
+HDM05's ASF/AMC beside the shared files, which it meets within 0.4 mm (tests/io/retarget_test.py); the offsets of the
+second are taken by `fitting/joint_angles.py` too, scaled by the legs.
+
 Source: shared/data/README.md, "How it was made"; constants are in source_skeletons.py.
 """
 
@@ -24,10 +36,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpose.files import FilePath
-from jaxpose.geometry.skeleton import SMPL_22
+from jaxpose.geometry.skeleton import H36M_17, SMPL_22
 from jaxpose.io.asf_amc import asf_beside, read_amc, read_asf
 from jaxpose.io.bvh import read_bvh, write_bvh
-from jaxpose.io.joints17 import joints17
 from jaxpose.io.smpl_motion import Motion
 from jaxpose.io.source_skeletons import FLAVOURS, Flavour, flavour_of_map
 from jaxpose.io.take import Take, rest_positions, rotation_matrices, rotation_vectors, shortest_rotation, world
@@ -51,6 +62,13 @@ LEG_M = (0.5, 0.82, 1.25)  # least, usual and greatest length of thigh and shin 
 MAX_PRONATION = np.deg2rad(105)  # limit of a forearm; larger angles come from lost markers or wrapped angles
 T_POSE_WITHIN = np.deg2rad(15)
 
+_SPINE_AT = 0.45  # of the way from hips to shoulders: medians of the shared data, 0.22 of 0.49 m
+_THORAX, _NOSE_M = 0.4, 0.04
+_HEAD = (0.0, 0.15, 0.02)  # metres from the middle of the shoulders, of a skeleton without a head's joint
+HELD_BY_HEAD = {"neck_nose": (0.0, -0.02, 0.04), "head": (0.0, 0.2, 0.02)}  # metres from the head's joint, adult of LEG
+LEG = 0.82  # metres, thigh and shin of that adult
+_SPINE = ("pelvis", "spine1", "spine2", "spine3")
+
 _DOWN, _LEFT = np.array([0.0, -1, 0]), np.array([1.0, 0, 0])
 # Aligned joint: the joint at the bone's far end, its direction in the T-pose, the joint that follows its A.
 _LIMBS = {
@@ -65,7 +83,7 @@ _J = {name: index for index, name in enumerate(SMPL_22.joints)}
 
 
 class Retargeted(NamedTuple):
-    """A motion and the 17 joints [F, 17, 3] of the source's own skeleton in its frames, metres, y up (joints17.py)."""
+    """A motion and the 17 joints [F, 17, 3] of the source's own skeleton in its frames, metres, y up."""
 
     motion: Motion
     joints: np.ndarray
@@ -98,10 +116,10 @@ def retarget(
     Raises ValueError for unknown skeletons, rest poses that do not stand, and implausible lengths of the legs.
     """
     flavour = _flavour(take) if joint_map is None else flavour_of_map(joint_map, take.names)
-    unit, origin_of_unit = _unit(take, flavour, unit_m)
-    positions, rotations = world(take)
-    B, W = _axes(take, flavour)
-    H = _turned(take, flavour, W @ rotations @ B.T, B, offsets)
+    rest, (positions, rotations) = _rest(take, flavour), world(take)
+    unit, origin_of_unit = _unit(rest, unit_m)
+    B, W = _axes(rest)
+    H = _turned(take, flavour, W @ rotations @ B.T, _alignments(flavour, rest, B, offsets), offsets)
     hips = [take.names.index(flavour.joints[f"{side}_hip"][0]) for side in ("left", "right")]
     middle = unit * positions[:, hips].mean(1) @ W.T
     pelvis = middle - H[:, 0] @ offsets[[_J["left_hip"], _J["right_hip"]]].mean(0)
@@ -117,6 +135,59 @@ def retarget(
     transl = pelvis[skipped:].astype(np.float32)
     motion = Motion(kept[:, 1:], kept[:, 0], transl, take.fps, None, "; ".join(notes))
     return Retargeted(motion, joints17(take, flavour, unit, W, H)[skipped:].astype(np.float32))
+
+
+def restored(take: Take, lost: Mapping[str, tuple[str, float]]) -> Take:
+    """The take with bones that its conversion lost: joint -> another, and the share of whose offset it gets too.
+
+    Joints that already lie off their parent stay, but for those that are lengthened by a share of themselves.
+    """
+    offsets, translations = take.offsets.copy(), take.translations.copy()
+    for name, (other, share) in lost.items():
+        j, p = take.names.index(name), take.names.index(other)
+        if j == p or not take.offsets[j].any():
+            offsets[j] += share * take.offsets[p]
+            translations[:, j] += share * take.offsets[p]
+    return take._replace(offsets=offsets, translations=translations)
+
+
+def joints17(take: Take, flavour: Flavour, unit_m: float, W: np.ndarray, H: np.ndarray) -> np.ndarray:
+    """The joints [F, 17, 3] metres, y up.
+
+    unit_m: metres of the take's unit. W: [3, 3] to a world with y up. H: [F, 22, 3, 3] world rotations of SMPL's
+    joints.
+    """
+    take = restored(take, flavour.lost)
+    p, G = world(take)
+    p, G = unit_m * p @ W.T, W @ G
+    source_of = {name: blend[0] for name, blend in flavour.joints.items()}
+
+    def at(name: str) -> np.ndarray:
+        return p[:, take.names.index(name)]
+
+    joints = {name: at(source_of[name]) for name in H36M_17.joints if name in source_of}
+    joints["hip"] = (joints["left_hip"] + joints["right_hip"]) / 2
+    joints["spine"] = at(source_of[_spine(_rest(take, flavour))])
+    facing = H[:, _J["head_base"]]
+    lower, upper, _ = flavour.joints.get("neck", ("", "", 0.0))
+    head = source_of.get("head_base", "")
+    if upper not in (lower, head) and head in take.ends:
+        joints["thorax"] = (1 - _THORAX) * at(lower) + _THORAX * at(upper)
+        joints["neck_nose"] = (at(upper) + at(head)) / 2 + _NOSE_M * facing[..., 2]
+        joints["head"] = at(head) + unit_m * G[:, take.names.index(head)] @ take.ends[head]
+    else:
+        legs = [np.linalg.norm(take.offsets[take.names.index(source_of[f"left_{j}"])]) for j in ("knee", "ankle")]
+        metres = unit_m * sum(legs) / LEG  # of the table's metres
+        joints["thorax"] = (joints["left_shoulder"] + joints["right_shoulder"]) / 2
+        base = at(head) if head else joints["thorax"] + metres * H[:, _J["neck"]] @ np.array(_HEAD)
+        joints |= {name: base + metres * facing @ np.array(offset) for name, offset in HELD_BY_HEAD.items()}
+    return np.stack([joints[name] for name in H36M_17.joints], 1)
+
+
+def _spine(rest: Mapping[str, np.ndarray]) -> str:
+    hips, shoulders = (np.mean([rest[f"left_{joint}"], rest[f"right_{joint}"]], 0) for joint in ("hip", "shoulder"))
+    along = (shoulders - hips) / ((shoulders - hips) @ (shoulders - hips))
+    return min((name for name in _SPINE if name in rest), key=lambda n: abs((rest[n] - hips) @ along - _SPINE_AT))
 
 
 def write_motion_bvh(
@@ -142,9 +213,8 @@ def _rest(take: Take, flavour: Flavour) -> dict[str, np.ndarray]:
     return {name: rest[take.names.index(blend[0])] for name, blend in flavour.joints.items()}
 
 
-def _unit(take: Take, flavour: Flavour, unit_m: float | None) -> tuple[float, str]:
+def _unit(rest: Mapping[str, np.ndarray], unit_m: float | None) -> tuple[float, str]:
     """Metres of one unit, and their origin in words."""
-    rest = _rest(take, flavour)
     leg = np.linalg.norm(rest["left_knee"] - rest["left_hip"])
     leg += np.linalg.norm(rest["left_ankle"] - rest["left_knee"])
     if not leg > 0:
@@ -160,9 +230,8 @@ def _unit(take: Take, flavour: Flavour, unit_m: float | None) -> tuple[float, st
     return unit, f"1 unit = {unit:.4g} m assumed from legs of {leg * unit:.2f} m"
 
 
-def _axes(take: Take, flavour: Flavour) -> tuple[np.ndarray, np.ndarray]:
+def _axes(rest: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """B [3, 3] from the rest pose's axes to x left, y up, z forward; W [3, 3] that makes the world y up."""
-    rest = _rest(take, flavour)
     left, right = ([rest[f"{side}_{joint}"] for joint in ("hip", "shoulder", "ankle")] for side in ("left", "right"))
     hips, shoulders, ankles = (np.stack(left) + np.stack(right)) / 2
     up = _nearest_axis(shoulders - hips)
@@ -179,13 +248,14 @@ def _nearest_axis(vector: np.ndarray) -> np.ndarray:
     return np.sign(vector[axis]) * np.eye(3)[axis]
 
 
-def _turned(take: Take, flavour: Flavour, G: np.ndarray, B: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def _turned(
+    take: Take, flavour: Flavour, G: np.ndarray, constants: Mapping[str, np.ndarray], offsets: np.ndarray
+) -> np.ndarray:
     """World rotations H [F, 22, 3, 3] of SMPL's joints; G: [F, J, 3, 3] of the source's, from SMPL's axes."""
     if flavour.t_pose is not None:  # from the first frame instead of the rest pose, where that frame is near it
         used = [take.names.index(name) for name in sorted(flavour.sources())]
         if np.linalg.norm(rotation_vectors(G[0, used]), axis=-1).max() <= T_POSE_WITHIN:
             G = G @ np.swapaxes(G[0], -1, -2)
-    constants = _alignments(take, flavour, B, offsets)
     H = np.empty((len(G), len(_J), 3, 3))
     for name, joint in _J.items():
         if name not in flavour.joints:
@@ -203,12 +273,13 @@ def _turned(take: Take, flavour: Flavour, G: np.ndarray, B: np.ndarray, offsets:
     return H
 
 
-def _alignments(take: Take, flavour: Flavour, B: np.ndarray, offsets: np.ndarray) -> dict[str, np.ndarray]:
+def _alignments(
+    flavour: Flavour, rest: Mapping[str, np.ndarray], B: np.ndarray, offsets: np.ndarray
+) -> dict[str, np.ndarray]:
     """A [3, 3] of each SMPL joint."""
     result = {name: rotation_matrices(np.deg2rad([flavour.pitch_deg.get(name, 0.0), 0, 0])) for name in _J}
     if flavour.is_smpl:
         return result
-    rest = _rest(take, flavour)
     for name, (end, direction, followers) in _LIMBS.items():
         side, joint = name.split("_")
         bone = B @ (rest[end] - rest[name])

@@ -140,13 +140,6 @@ def motion_at(motion: Motion, at: np.ndarray) -> Motion:
     )
 
 
-def y_up_from_z_up(root: np.ndarray, transl: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rotations and positions [F, 3] of the root in a world with z up, in one with y up: a quarter turn about x."""
-    quarter = rotation_matrices(np.array([-np.pi / 2, 0, 0]))
-    turned = rotation_vectors(quarter @ rotation_matrices(root))
-    return turned.astype(np.float32), np.stack([transl[:, 0], transl[:, 2], 0 - transl[:, 1]], axis=-1)
-
-
 def _slerp(start: np.ndarray, end: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Rotation vectors [..., 3] between `start` and `end` along the shorter arc."""
     first = rotation_matrices(start)

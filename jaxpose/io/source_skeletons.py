@@ -31,7 +31,7 @@ class Flavour(NamedTuple):
     joints: SMPL's joints that have one here; others do not move. pronation: for each side the joint that carries the
     forearm's turn, where it is not the wrist's. pitch_deg: constant turns about x. arm_twist_deg: of both arms about x.
     t_pose: directions of the limbs at rest (left side, SMPL's axes), where they are not those of the file's skeleton.
-    is_smpl: the joints are SMPL's own, and rotations are taken as they are. lost: of `joints17.restored`.
+    is_smpl: the joints are SMPL's own, and rotations are taken as they are. lost: of `retarget.restored`.
     """
 
     name: str

@@ -139,15 +139,11 @@ def of_bodies(
             typical = None if take or "typicality" not in arrays else arrays["typicality"][at]
             sure = None if take or radius is None else np.asarray(radius)[at]
             when = (rows.frame[at], rows.seconds[at], number)
-            tracks.append(Track(person, take, *when, _joints(moving, rest), sure, moving, typical))
+            vectors = np.concatenate([moving.global_orient[:, None], moving.body_pose], 1)
+            joints, _ = posed(bones_of(rest), vectors, moving.transl)
+            tracks.append(Track(person, take, *when, joints, sure, moving, typical))
     axes = _PLACED if arrays.get("up") == "-y" else _WORLD
     return Clip(tracks, SMPL_22.joints, rows.fps, rows.still, {"axes": axes, **rows.said}, rests or {}, shapes)
-
-
-def _joints(motion: Motion, rest: np.ndarray) -> np.ndarray:
-    """Joints [F, 22, 3] of a motion of a skeleton that rests at [22, 3]."""
-    vectors = np.concatenate([motion.global_orient[:, None], motion.body_pose], 1)
-    return posed(bones_of(rest), vectors, motion.transl)[0]
 
 
 def _rows(arrays: dict[str, Any], num: int, still: bool) -> _Rows:
