@@ -35,7 +35,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.base import Array, Camera, Key
+from jaxpose.base import Array, Camera, Hypotheses, Key
 from jaxpose.files import FilePath, write_npz
 from jaxpose.io.arrays import load_arrays
 from jaxpose.model import Model, describe
@@ -52,16 +52,7 @@ FORMAT = "jaxpose-export-1"
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 _AT_ONCE = 256  # hypotheses of all observations computed together, where their number is not known yet
 _CAMERA_AXES = "camera axes: x right, y down, z forward"
-_UNITS = {
-    "samples": "m",
-    "root": "m",
-    "mean": "m",
-    "covariance": "m^2",
-    "radius_90": "m",
-    "noise": "m",
-    "body_pose": "rad",
-    "weights": "1, their sum over hypotheses",
-}
+_UNITS = {"covariance": "m^2", "body_pose": "rad", "weights": "1, their sum over hypotheses"}  # of others m
 
 
 class Program(NamedTuple):
@@ -82,12 +73,13 @@ class Sampler(NamedTuple):
 class _Task(NamedTuple):
     """inputs: of each the shape of one observation ("J": the model's joints), its unit and its meaning.
 
-    run: (key, model, *inputs, num, settings) -> outputs by name; frame: what they are in.
+    run: (key, model, *inputs, settings) -> hypotheses, or one array, whose name is `output`; frame: what they are in.
     """
 
     inputs: dict[str, tuple[tuple[int | str, ...], str, str]]
-    run: Callable[..., dict[str, Any]]
+    run: Callable[..., Any]
     frame: str
+    output: str = "samples"
 
 
 def export_task(
@@ -115,12 +107,14 @@ def export_task(
         raise ValueError(f"batch: {task} by {model.spec.name} needs a number of observations, got none")
     used = (sampler or stochastic()).with_usual_steps(generation.NUM_STEPS) if task == "generate" else sampler
     used = used or stochastic()
-    settings: dict[str, Any] = {"num": num, "sampler": used} | ({"chunk": _AT_ONCE} if any_number else {})
+    settings: dict[str, Any] = {"num" if task.startswith("generate") else "num_hypotheses": num, "sampler": used}
+    settings |= {"chunk": _AT_ONCE} if any_number else {}
     weights, tree = [np.asarray(leaf) for leaf in jax.tree.leaves(model)], jax.tree.structure(model)
 
     def run(leaves: list[Array], seed: Array, *inputs: Array) -> dict[str, Array]:
         drawn = TASKS[task].run(jax.random.key(seed), jax.tree.unflatten(tree, leaves), *inputs, **settings)
-        return {name: value for name, value in drawn.items() if value is not None}
+        fields = drawn._asdict() if isinstance(drawn, Hypotheses) else {TASKS[task].output: drawn}
+        return {name: value for name, value in fields.items() if value is not None}
 
     package("flatbuffers", "exporting needs the package flatbuffers", "export")
     shapes = _shapes_of(weights, TASKS[task], model, batch)
@@ -167,17 +161,18 @@ def load(path: FilePath) -> Sampler:
     return Sampler(header, call)
 
 
-def _denoise(key: Key, model: Model, joints: Array, noise: Array, *, num: int, **how: Any) -> dict[str, Any]:
+def _denoise(key: Key, model: Model, joints: Array, noise: Array, **how: Any) -> Hypotheses:
     unknown = jnp.isnan(noise)
     level = jax.lax.cond(
         unknown.any(),
         lambda: jnp.where(unknown, estimate_noise(jax.random.split(key)[0], model, joints), noise),
         lambda: noise,
     )
-    return denoise(key, model, joints, noise=level, num_hypotheses=num, **how)._asdict()
+    return denoise(key, model, joints, noise=level, **how)
 
 
 _ROOT, _ORIGIN = "; relative to the root joint", "; about the origin of the joints given"
+_TURNS = "axis-angle of each joint but the root, relative to its parent"
 TASKS = {
     "lift": _Task(
         {
@@ -185,9 +180,7 @@ TASKS = {
             "confidence": (("J",), "1", "0 (missing) to 1"),
             "intrinsics": ((4,), "px", "fx, fy, cx, cy"),
         },
-        lambda key, model, xy, sure, K, num, **how: lift(
-            key, model, xy, sure, camera=Camera(K), num_hypotheses=num, **how
-        )._asdict(),
+        lambda key, model, xy, sure, K, **how: lift(key, model, xy, sure, camera=Camera(K), **how),
         _CAMERA_AXES + _ROOT,
     ),
     "complete": _Task(
@@ -195,9 +188,7 @@ TASKS = {
             "joints": (("J", 3), "m", "NaN where missing; about any origin"),
             "noise": (("J",), "m", "standard deviation per coordinate, 0: exact"),
         },
-        lambda key, model, joints, noise, num, **how: complete(
-            key, model, joints, noise=noise, num_hypotheses=num, **how
-        )._asdict(),
+        lambda key, model, joints, noise, **how: complete(key, model, joints, noise=noise, **how),
         _CAMERA_AXES + _ORIGIN,
     ),
     "denoise": _Task(
@@ -208,12 +199,8 @@ TASKS = {
         _denoise,
         _CAMERA_AXES + _ORIGIN,
     ),
-    "generate": _Task({}, lambda *given, **how: {"samples": generation.generate(*given, **how)}, _CAMERA_AXES + _ROOT),
-    "generate_rotations": _Task(
-        {},
-        lambda *given, **how: {"body_pose": generate_rotations(*given, **how)},
-        "axis-angle of each joint but the root, relative to its parent",
-    ),
+    "generate": _Task({}, generation.generate, _CAMERA_AXES + _ROOT),
+    "generate_rotations": _Task({}, generate_rotations, _TURNS, "body_pose"),
 }
 
 

@@ -11,6 +11,7 @@ they are of one detection; 280 a pose for those of other blocks. tests/commands/
 ratio to the peak.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
@@ -49,25 +50,18 @@ def check(flag: str, num: int, at_once: int, states: int = 0) -> None:
 
 def host_memory() -> float | None:
     """Bytes that this process can still get: of the machine, of its control group and of its own limits."""
-    return min((x for x in (_of_machine(), *map(_of_group, _GROUPS), _of_process()) if x is not None), default=None)
+    free: list[float | None] = [float(psutil.virtual_memory().available), _of_process()]
+    for names in _GROUPS:
+        with contextlib.suppress(OSError, ValueError):  # "max" is no number
+            most, used = (float((_CGROUP / name).read_text(encoding="utf-8")) for name in names)
+            free.append(most - used)
+    return min((x for x in free if x is not None), default=None)
 
 
 def device_memory() -> float | None:
     """Bytes that JAX can still get of an accelerator; None of a CPU, whose memory is the host's."""
     stats = jax.local_devices()[0].memory_stats() or {}
     return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else None
-
-
-def _of_machine() -> float:
-    return float(psutil.virtual_memory().available)
-
-
-def _of_group(names: tuple[str, str]) -> float | None:
-    try:
-        most, used = ((_CGROUP / name).read_text(encoding="utf-8").strip() for name in names)
-        return None if most == "max" else float(most) - float(used)
-    except (OSError, ValueError):
-        return None
 
 
 def _of_process() -> float | None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from jaxpose.app.commands import pictures, report
 from jaxpose.app.commands.blocks import Spent
-from jaxpose.app.commands.models import DEFAULT_PRIOR, Chosen, load_model
+from jaxpose.app.commands.models import DEFAULT_PRIOR, load_model
+from jaxpose.app.commands.options import Fit, Ik
 from jaxpose.app.commands.pictures import labels
 from jaxpose.app.commands.report import Outcome
 from jaxpose.app.commands.values import refuse
@@ -56,11 +57,12 @@ def with_method(settings: Settings, method: str | None, prior: str = "dposer") -
     return settings._replace(method=chosen)
 
 
-def load_fitting(prior: str, chosen: Chosen, command: str) -> Fitting:
+def load_fitting(options: Fit | Ik, command: str) -> Fitting:
     """The prior that --prior and --model name; ValueError where an option of its is without meaning."""
+    prior = options.prior
     if prior == "dposer":
-        return dposer(load_model(chosen, DEFAULT_PRIOR, command=command, needs=("rotations",)))
-    refuse(chosen, f"is of --prior dposer, and --prior {prior} was given", "model", "dtype", "precision")
+        return dposer(load_model(options, command, DEFAULT_PRIOR, needs=("rotations",)))
+    refuse(options.output, f"is of --prior dposer, and --prior {prior} was given", "model", "dtype", "precision")
     if prior == "l2":  # |x|^2 is the energy of a Gaussian of that deviation
         return Fitting(None, energy_prior(l2_energy), None, jnp.full((21, 3), 0.5**0.5))
     return Fitting(None, None, None, jnp.full((21, 3), jnp.pi))
@@ -102,12 +104,8 @@ def point_error(body: Body, rows: dict[str, Any], points: str, xyz: np.ndarray) 
 
 def best_first(rows: Drawn) -> Drawn:
     """The same rows, the hypotheses of each in the order of their energies."""
-    order = np.argsort(rows["energy"], 0)
-
-    def in_order(value: np.ndarray) -> np.ndarray:
-        return np.take_along_axis(value, order.reshape(*order.shape, *[1] * (value.ndim - 2)), 0)
-
-    return {name: in_order(value) if name in ROW_AXIS else value for name, value in rows.items()}
+    order = np.argsort(rows["energy"], 0), np.arange(rows["energy"].shape[1])
+    return {name: value[order] if name in ROW_AXIS else value for name, value in rows.items()}
 
 
 def say_points(data: BodyPoints) -> str:

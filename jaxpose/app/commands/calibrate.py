@@ -85,8 +85,13 @@ def calibrate(options: Calibrate) -> Iterator[str]:
 
 def fitted(data: Scored) -> tuple[dict[str, Fit], dict[str, Fit]]:
     """Factors of kinds of joints, and of quantities on samples that have these."""
-    joints = _joint_factors(data)
-    return joints, _quantity_factors(data._replace(samples=with_factors(data.samples, joints)))
+    mean = data.samples.mean(0)
+    radius = np.quantile(np.linalg.norm(data.samples - mean, axis=-1), LEVEL, axis=0)
+    needed = np.linalg.norm(data.truth - mean, axis=-1) / np.maximum(radius, 1e-9)
+    joints = _fits({name: needed[:, j] for j, name in enumerate(H36M_17.joints) if name != "hip"}, data)
+    ours, truth = (measure(x, *measures.names()) for x in (with_factors(data.samples, joints), data.truth))
+    factors = {name: intervals.needed_factor(*one.beside(truth[name]), LEVEL) for name, one in ours.items()}
+    return joints, _fits(factors, data)
 
 
 def with_factors(samples: np.ndarray, joints: dict[str, Fit]) -> np.ndarray:
@@ -100,7 +105,7 @@ def _paired(options: Calibrate, given: Path, path: Path, number: int) -> Generat
     if result.calibration:
         raise ValueError(f"{given}: is calibrated already; needed a result without --calibrated")
     truth = poses.read_observed(path, H36M_17, options.axes, options.skeleton, fps=options.fps)
-    yield from poses.describe(path, truth)
+    yield from truth.lines
     source, fps = truth.source, result.fps or options.fps or _FPS
     frame = np.rint(source.frame * (fps / (source.fps or fps))).astype(int)
     alone = len(np.unique(source.person)) == len(np.unique(result.person)) == 1
@@ -145,34 +150,18 @@ def turned(samples: np.ndarray, joints: np.ndarray, where: str) -> tuple[tuple[n
     return (samples, joints), f"{where}: {len(joints)} frames in common, {words}"
 
 
-def _joint_factors(data: Scored) -> dict[str, Fit]:
-    mean = data.samples.mean(0)
-    radius = np.quantile(np.linalg.norm(data.samples - mean, axis=-1), LEVEL, axis=0)
-    needed = np.linalg.norm(data.truth - mean, axis=-1) / np.maximum(radius, 1e-9)
+def _fits(needed: dict[str, np.ndarray], data: Scored) -> dict[str, Fit]:
+    """The factor of each kind by needed ones [n] of its left and right, where enough blocks have any that is finite."""
     kinds: dict[str, list[np.ndarray]] = {}
-    for joint, name in enumerate(H36M_17.joints):
-        if name != "hip":
-            kinds.setdefault(kind_of_joint(name), []).append(needed[:, joint])
-    return _fits(kinds, data)
-
-
-def _quantity_factors(data: Scored) -> dict[str, Fit]:
-    ours, truth = (measure(x, *measures.names()) for x in data[:2])
-    kinds: dict[str, list[np.ndarray]] = {}
-    for name, one in ours.items():
-        kinds.setdefault(kind_of_joint(name), []).append(intervals.needed_factor(*one.beside(truth[name]), LEVEL))
-    return _fits(kinds, data)
-
-
-def _fits(kinds: dict[str, list[np.ndarray]], data: Scored) -> dict[str, Fit]:
-    """The factor of each kind by needed ones [n] of left and right, where enough blocks have any that is finite."""
+    for name, factors in needed.items():
+        kinds.setdefault(kind_of_joint(name), []).append(factors)
     fold = data.person
     if len(np.unique(fold)) == 1:
         _, place = np.unique(data.block, return_inverse=True)
         fold = place * _FOLDS // (place.max() + 1)
     fits = {}
-    for kind, needed in kinds.items():
-        flat, of, block = (np.concatenate(x) for x in (needed, [fold] * len(needed), [data.block] * len(needed)))
+    for kind, parts in kinds.items():
+        flat, of, block = (np.concatenate(x) for x in (parts, [fold] * len(parts), [data.block] * len(parts)))
         known = np.isfinite(flat)
         if len(np.unique(block[known])) >= _LEAST:
             fits[kind] = _fit(flat[known], of[known], block[known])

@@ -30,12 +30,18 @@ def keypoints_of(path: Path, given: VideoFile, out: Path, name: str, still: bool
     if span_of([path], given):
         refuse(given, f"means nothing to {path}, which holds no frames", *_OF_FRAMES)
         return path
-    clip = Clip(path, given.every, given.begin, float("inf") if given.end is None else given.end)
-    check(clip)
+    clip = clip_of(path, given)
     people_detector = yield from detector(given)
     if clip.camera is not None and given.end is None:
         yield f"camera {clip.camera}: Ctrl-C ends the recording"
     return (yield from detect_clip(clip, people_detector, out, name, still)).keypoints
+
+
+def clip_of(path: Path, given: VideoFile) -> Clip:
+    """The frames of a video that are asked for; ValueError where it cannot be one."""
+    clip = Clip(path, given.every, given.begin, float("inf") if given.end is None else given.end)
+    check(clip)
+    return clip
 
 
 def span_of(paths: Sequence[Path], given: VideoFile) -> VideoFile | None:
@@ -50,16 +56,12 @@ def span_of(paths: Sequence[Path], given: VideoFile) -> VideoFile | None:
 
 def keypoints_of_all(paths: tuple[Path, ...], given: VideoFile, out: Path) -> Generator[str, None, tuple[Path, ...]]:
     """`keypoints_of` each of several cameras; named as their files, which must differ."""
-    if not any(holds_frames(path) for path in paths):
-        span_of(paths, given)
-        refuse(given, f"means nothing to {paths[0]}, which holds no frames", *_OF_FRAMES)
-        return paths
-    names = [path.stem for path in paths]
-    if twice := [name for name in names if names.count(name) > 1]:
+    videos, names, files = list(map(holds_frames, paths)), [path.stem for path in paths], []
+    if any(videos) and (twice := [name for name in names if names.count(name) > 1]):
         raise ValueError(f"{twice[0]}: two videos of this name; their keypoints would be written to one file")
-    files = []
-    for path, name in zip(paths, names, strict=True):
-        files.append((yield from keypoints_of(path, given if holds_frames(path) else VideoFile(), out, name)))
+    for path, of_frames in zip(paths, videos, strict=True):
+        of_path = given if of_frames or not any(videos) else VideoFile()
+        files.append((yield from keypoints_of(path, of_path, out, path.stem)))
     return tuple(files)
 
 

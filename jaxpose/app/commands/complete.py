@@ -5,7 +5,6 @@ tasks.complete_rotations. What --hide names are joints of the model, parts of th
 joints, drawn for every pose: --hide=left_knee,right_arm,random:2
 """
 
-import functools
 from collections.abc import Callable, Collection, Generator, Mapping
 from typing import Any
 
@@ -33,7 +32,7 @@ from jaxpose.model import Model, scored
 from jaxpose.originals.recipes.gfpose import hide_random_joints, hideable_joints
 from jaxpose.tasks import complete as task
 from jaxpose.tasks import complete_rotations as rotations_task
-from jaxpose.tasks.blocks import Block, Drawn, even
+from jaxpose.tasks.blocks import Block, Drawn, even, result_of
 from jaxpose.tasks.refine import refined
 
 _HYPOTHESES, _HYPOTHESES_OF_ROTATIONS = 200, 10
@@ -89,8 +88,7 @@ def _parse_hide(
 def complete(options: Complete, _: str) -> Generator[str, None, Outcome]:
     """Read, hide and complete; lines and the summary name what was hidden or assumed."""
     path = options.input
-    model = models.load_model(options.output)
-    models.refuse_of_others("complete", options, model)
+    model = models.load_model(options, "complete")
     if models.is_prior(model):
         return (yield from _complete_rotations(options, model))
     in_3d = kind_of(path, (Poses3D, Keypoints)) is Poses3D
@@ -98,7 +96,7 @@ def complete(options: Complete, _: str) -> Generator[str, None, Outcome]:
     why = f"is for {needed}, and {path} holds {holds}"
     refuse(options.keypoints if in_3d else options.axes, why)
     refuse(options, why, "height" if in_3d else "noise")
-    exports.check(options.output.exports, options.num_hypotheses or _HYPOTHESES, mesh=exports.NO_MESH)
+    exports.check(options.output.exports, options.num_hypotheses or _HYPOTHESES)
     hidden = hidden_joints(options.hide, model.skeleton, options.output.seed)
     return (yield from (_complete_3d if in_3d else _complete_2d)(options, model, hidden))
 
@@ -111,7 +109,7 @@ def _complete_3d(options: Complete, model: Model, hidden: Callable[[int], np.nda
         raise ValueError(
             f"{path}: nothing to complete, every joint is there; --hide hides some, `jaxpose denoise` cleans noisy ones"
         )
-    yield from poses.describe(path, data)
+    yield from data.lines
     yield f"missing or hidden: {_counted(missing)}"
     num_hypotheses = options.num_hypotheses or _HYPOTHESES
     posed, spent = yield from poses.draw(task.complete, options, model, data, noise, num_hypotheses)
@@ -123,14 +121,14 @@ def _complete_3d(options: Complete, model: Model, hidden: Callable[[int], np.nda
 def _complete_2d(options: Complete, model: Model, hidden: Callable[[int], np.ndarray]) -> Generator[str, None, Outcome]:
     path, given = options.input, (options.keypoints, options.skeleton, hidden)
     data = detections.read_detections(path, model.skeleton, *given, fps=options.fps)
-    yield from detections.describe(path, data)
+    yield from data.lines
     missing = poses.missing_per_joint(data.visible, model.skeleton)
     yield f"missing or hidden: {_counted(missing) or 'nothing, so this is what `jaxpose lift` does'}"
     shared: dict[str, Any] = {"height": options.height, "output": options.output, "sampling": options.sampling}
     lifting = Lift(path, num_hypotheses=options.num_hypotheses or _HYPOTHESES, **shared)
     lifted, spent = yield from lift.lift_all(model, data, lifting)
     more = {"hide": options.hide, "missing_joints": missing}
-    world = worlds.followed(data, lifted, model.skeleton, lifting.world, options.output.seed)
+    world = result_of(worlds.followed(data, lifted, model.skeleton, lifting.world, options.output.seed))
     completed = lift.completed_keypoints(data, lifted)
     return lift.outcome(lifting, model, spent, data, lifted, more, completed, world=world)
 
@@ -139,31 +137,22 @@ def _counted(missing: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in missing.items())
 
 
-def _method(options: Complete, model: Model, num_hypotheses: int) -> tuple[str, Callable[..., dict[str, jax.Array]]]:
-    """The name of --method, and what completes rotations by it: key, pose [R, 21, 3], known [R, 21] -> arrays."""
-    methods, legal = rotations_task.METHODS, rotations_task.methods_of(model)
-    method, steps = options.method or legal[0], options.sampling.steps
-    if method not in legal:
-        raise ValueError(f"--method: must be one of {', '.join(legal)} for {model.spec.name!r}, got {method!r}")
-    if method in ("few_steps", "dposer") and steps is not None:
-        raise ValueError(f"--steps: is for --method replace, dps and mcg; {method}'s are chosen")
-    chosen = methods[method](**({} if steps is None else {"num_steps": steps}))
-    answering = refined(model) if method == "few_steps" else scored(model)
-    recalibration = answering.recalibration.get(f"complete_{method}")
-    run = functools.partial(rotations_task.complete_rotations, num_hypotheses=num_hypotheses, method=chosen)
-
-    def work(key: Key, pose: np.ndarray, known: np.ndarray) -> dict[str, jax.Array]:
-        samples = run(key, answering, jnp.asarray(pose), jnp.asarray(known, jnp.float32))
-        return {"samples": samples, **rotations_task.rotation_spread(samples, recalibration)._asdict()}
-
-    return method, work
+def _method(options: Complete, model: Model) -> tuple[str, rotations_task.Method]:
+    """The method that --method and --steps name, and its name."""
+    legal, steps = rotations_task.methods_of(model), options.sampling.steps
+    name = options.method or legal[0]
+    if name not in legal:
+        raise ValueError(f"--method: must be one of {', '.join(legal)} for {model.spec.name!r}, got {name!r}")
+    if name in ("few_steps", "dposer") and steps is not None:
+        raise ValueError(f"--steps: is for --method replace, dps and mcg; {name}'s are chosen")
+    return name, rotations_task.METHODS[name](**({} if steps is None else {"num_steps": steps}))
 
 
 def _complete_rotations(options: Complete, model: Model) -> Generator[str, None, Outcome]:
     num_hypotheses = options.num_hypotheses or _HYPOTHESES_OF_ROTATIONS
-    exports.check(options.output.exports, num_hypotheses)
-    method, run = _method(options, model, num_hypotheses)
-    body = models.load_body(options.output.exports.body)
+    body = exports.body_of(options.output.exports, num_hypotheses)
+    name, method = _method(options, model)
+    answering = refined(model) if name == "few_steps" else scored(model)
     motion, known = _read_rotations(options)
     num = len(known)
     yield f"{options.input}: {num} body poses at {motion.fps:g} frames/s; {motion.source}"
@@ -171,7 +160,11 @@ def _complete_rotations(options: Complete, model: Model) -> Generator[str, None,
     yield f"missing or hidden: {_counted(missing)}"
 
     def work(key: Key, block: Block, _: bool) -> dict[str, jax.Array]:
-        return run(key, motion.body_pose[block.rows], known[block.rows])
+        given = jnp.asarray(motion.body_pose[block.rows]), jnp.asarray(known[block.rows], jnp.float32)
+        how: dict[str, Any] = {"num_hypotheses": num_hypotheses, "method": method}
+        samples = rotations_task.complete_rotations(key, answering, *given, **how)
+        spread = rotations_task.rotation_spread(samples, answering.recalibration.get(f"complete_{name}"))
+        return {"samples": samples, **spread._asdict()}
 
     how: dict[str, Any] = {"seed": options.output.seed, "num_hypotheses": num_hypotheses}
     drawn, spent = yield from blocks.gather(work, even(num, doubling=True), num, **how)
@@ -182,7 +175,7 @@ def _complete_rotations(options: Complete, model: Model) -> Generator[str, None,
     spread = ", ".join(f"{name} {angle:g} ({radius[name]:g})" for name, angle in degrees.items())
     yield f"spread of {num_hypotheses} hypotheses about their mean (90 % radius), degrees: {spread}"
     summary = {
-        **{"method": method, "hide": options.hide, "missing_joints": missing, "num_poses": num},
+        **{"method": name, "hide": options.hide, "missing_joints": missing, "num_poses": num},
         **{"num_hypotheses": num_hypotheses, "source": motion.source, "frame_tag": FRAME_TAGS["y"]},
         **{"spread_deg": degrees, "radius_90_deg": radius},
     }

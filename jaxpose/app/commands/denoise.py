@@ -43,12 +43,11 @@ _LEAST_FRAMES = 5
 def denoise(options: Denoise, _: str) -> Generator[str, None, Outcome]:
     """Read and denoise; lines and the summary name the noise that was given or estimated."""
     path, output, noise = options.input, options.output, options.noise
-    model = scored(models.load_model(output))
-    models.refuse_of_others("denoise", options, model)
+    model = scored(models.load_model(options, "denoise"))
     if models.is_prior(model):
         return (yield from _denoise_motion(options, bodies.dposer(model)))
     num_hypotheses = options.num_hypotheses or _HYPOTHESES
-    exports.check(output.exports, num_hypotheses, mesh=exports.NO_MESH)
+    exports.check(output.exports, num_hypotheses)
     instead = "denoise needs all joints, `jaxpose complete --noise METRES` takes what is there"
     data = yield from poses.read_whole(path, model.skeleton, options.axes, options.skeleton, instead, options.fps)
     posed, spent = yield from poses.draw(task.denoise, options, model, data, noise, num_hypotheses)
@@ -76,8 +75,7 @@ class _Person(NamedTuple):
 
 def _denoise_motion(options: Denoise, fitting: bodies.Fitting) -> Generator[str, None, Outcome]:
     path, output = options.input, options.output
-    exports.check(output.exports)
-    body = models.load_body(options.output.exports.body)
+    body = exports.body_of(output.exports)
     targets, points = _targets(path, body, options)
     fps = float(options.fps or targets.source.fps or _RATE)
     source = "given" if options.fps else "of the file" if targets.source.fps else "assumed"

@@ -4,7 +4,7 @@ A line is printed for everything that had to be assumed (camera, confidence, ide
 cameras are those of `io/multiview.py`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,11 +40,10 @@ class Detections(NamedTuple):
     """N detections in the model's joint set, with the camera they are taken to be seen by.
 
     xy [N, J, 2] px, confidence [N, J] in [0, 1], intrinsics [N, 4] px; source: the same rows as the file has them;
-    camera: in words, where the intrinsics come from. min_visible: joints a detection needed. linked: people were linked
-    over frames. heatmaps, mixture (pixels, weight [N, J, M]): of the same rows, where the keypoints are their peaks.
-    image_size: width and height in pixels, where they are known. calibrated: the camera of a calibration file, whose
-    lens xy is free of, or of a path, with a place for each row. swapped: words on detections whose left and right were
-    exchanged. evidence: [N, J, E] px, or None. span: words on the part that was read.
+    camera: in words, where the intrinsics come from. lines: about what was read, assumed and left out. heatmaps,
+    mixture (pixels, weight [N, J, M]): of the same rows, where the keypoints are their peaks. image_size: width and
+    height in pixels, where they are known. calibrated: the camera of a calibration file, whose lens xy is free of, or
+    of a path, with a place for each row. evidence: [N, J, E] px, or None.
     """
 
     xy: np.ndarray
@@ -53,15 +52,12 @@ class Detections(NamedTuple):
     source: Keypoints
     camera: str
     num_dropped: int
-    min_visible: int
-    linked: bool
+    lines: list[str]
     heatmaps: Heatmaps | None
     image_size: tuple[int, int] | None
     calibrated: Camera | None = None
     mixture: Mixture | None = None
-    swapped: str = ""
     evidence: np.ndarray | None = None
-    span: str = ""
 
     @property
     def visible(self) -> np.ndarray:
@@ -104,7 +100,9 @@ def read_detections(
     Detections with too few visible joints, or if `whole` not all of them, are left out; ValueError where none is left.
     """
     file, lens, words = _calibrated(path, _read(path, given, skeleton_name), given)
-    file, cut = _part_of(path, file._replace(kp=file.kp._replace(fps=file.kp.fps or fps)), span)
+    times = file.kp._replace(fps=file.kp.fps or fps)
+    of_span, cut = within(path, span, times.frame, times.fps, times.seconds)
+    file = _select(file._replace(kp=times), of_span)
     kp, linked, swapped = _followed(path, file, given, video)
     target = target if isinstance(target, Skeleton) else target(kp.skeleton)
     if file.mixture is not None and target.name != kp.skeleton.name:
@@ -112,24 +110,26 @@ def read_detections(
     trusted = rescaled(np.where(kp.confidence >= given.min_confidence, kp.confidence, 0))
     xy, confidence = jax.device_get(_convert(kp.xy, trusted, source=kp.skeleton, target=target))
     confidence = np.where(hide(len(xy)), 0, confidence) if hide else confidence
-    least = len(target.joints) if whole else LEAST_JOINTS
-    visible = (confidence > 0).sum(-1)
-    rows = visible >= least
-    if not rows.any():
-        sure = f"with confidence of {given.min_confidence} or more{', not hidden' if hide else ''}"
-        most = f"the best has {visible.max()}"
-        raise ValueError(f"{path}: no detection has {least} visible joints of {target.name} {sure}; {most}")
+    least, visible = len(target.joints) if whole else LEAST_JOINTS, (confidence > 0).sum(-1)
+    if not (rows := visible >= least).any():
+        sure = f"with confidence of {given.min_confidence} or more{', not hidden' if hide else ''}; the best has"
+        raise ValueError(f"{path}: no detection has {least} visible joints of {target.name} {sure} {visible.max()}")
     intrinsics, camera = settle_camera(kp, given.camera, given.fov, given.image_size)
     file, size = _select(file._replace(kp=kp), rows), given.image_size or kp.image_size
-    of_rows = (xy[rows], confidence[rows], np.broadcast_to(intrinsics, (len(xy), 4))[rows], file.kp)
-    more = (words or camera, int((~rows).sum()), least, linked)
-    return Detections(*of_rows, *more, file.maps, size, lens, file.mixture, swapped, _evidence(file.kp, target), cut)
+    of_rows = xy[rows], confidence[rows], np.broadcast_to(intrinsics, (len(xy), 4))[rows]
+    made = Detections(*of_rows, file.kp, words or camera, int((~rows).sum()), [], file.maps, size)
+    lines = _lines(path, made, least, cut, swapped, linked=linked)
+    return made._replace(lines=lines, calibrated=lens, mixture=file.mixture, evidence=_evidence(file.kp, target))
 
 
-def _part_of(path: Path, file: _File, span: VideoFile | None) -> tuple[_File, str]:
-    """The frames of --begin and --end of a file, and words."""
-    rows, words = within(path, span, file.kp.frame, file.kp.fps, file.kp.seconds)
-    return _select(file, rows), words
+def _lines(path: Path, data: Detections, least: int, cut: str, swapped: str, *, linked: bool) -> list[str]:
+    """Lines about what was read, assumed and left out."""
+    kp, num = data.source, data.num_dropped
+    unused = f"not used: {kp.ignored} keypoints of each person that are not of this set (face, hands, ...)"
+    dropped = f"left out {num} detections with fewer than {least} visible joints"
+    people = f"linked over frames: {len(np.unique(kp.person))} people"
+    more = (cut, kp.ignored and unused, num and dropped, swapped, linked and people)
+    return [f"{path}: {len(data.xy)} detections of {kp.skeleton.name}; {data.camera}", *(x for x in more if x)]
 
 
 def _evidence(kp: Keypoints, target: Skeleton) -> np.ndarray | None:
@@ -194,21 +194,6 @@ def _calibrated(path: Path, file: _File, given: KeypointFile) -> tuple[_File, Ca
     kp = file.kp._replace(image_size=given.image_size or file.kp.image_size)
     words = f"camera {name} of {given.calibration}, lens distortion undone"
     return file._replace(kp=multiview.straightened(kp, camera, str(path))), camera, words
-
-
-def describe(path: Path, data: Detections) -> Iterator[str]:
-    """Lines about what was read, assumed and left out."""
-    yield f"{path}: {len(data.xy)} detections of {data.source.skeleton.name}; {data.camera}"
-    if data.span:
-        yield data.span
-    if data.source.ignored:
-        yield f"not used: {data.source.ignored} keypoints of each person that are not of this set (face, hands, ...)"
-    if data.num_dropped:
-        yield f"left out {data.num_dropped} detections with fewer than {data.min_visible} visible joints"
-    if data.swapped:
-        yield data.swapped
-    if data.linked:
-        yield f"linked over frames: {len(np.unique(data.source.person))} people"
 
 
 def _of_mixtures(path: Path, given: KeypointFile) -> _File:
@@ -284,30 +269,40 @@ def holds_cameras(path: Path) -> bool:
     return kind_of(path, (MultiView, Keypoints)) is MultiView
 
 
-def read_cameras(path: Path, options: OfCameras, min_confidence: float) -> tuple[MultiView, list[str]]:
-    """The keypoints and cameras of a file that `holds_cameras`, and lines of what was read."""
-    given = joint_set(options.skeleton)
-    points = None if given is None else point_set_of(given)
-    data = read_multiview(path, points=points, up=options.up, cameras=options.cameras, min_confidence=min_confidence)
-    cameras = f"{len(data.cameras)} of {data.num_cameras} cameras ({', '.join(data.cameras)})"
-    lines = [f"{path}: {len(data.xy)} frames of {data.points} in {cameras}, world {data.up} up"]
-    return _part(path, data._replace(fps=data.fps or options.fps), lines, options)
+def read_views(
+    paths: Sequence[Path], options: OfCameras, given: CalibrationFile, min_confidence: float
+) -> tuple[list[MultiView], list[str]]:
+    """The keypoints and cameras of files: of --calibration together, else of each file its own; and lines about them.
 
-
-def read_calibrated(
-    paths: tuple[Path, ...], options: OfCameras, given: CalibrationFile, min_confidence: float
-) -> tuple[MultiView, list[str]]:
-    """The keypoints of several files, a camera each, with the cameras of --calibration, and lines of what was read."""
-    if several := [path for path in paths if holds_cameras(path)]:
-        raise ValueError(f"--calibration: {several[0]} has its own calibrated cameras; needed keypoints of one camera")
-    how = {"unit": given.calibration_unit, "cameras": options.cameras, "up": options.up}
-    wanted = {"skeleton": joint_set(options.skeleton), "min_confidence": min_confidence}
-    data, lines = multiview.read_views(paths, given.calibration, **how, **wanted)  # type: ignore[arg-type]  # of many types
-    return _part(paths[0], data._replace(fps=data.fps or options.fps), lines, options)
-
-
-def _part(path: Path, data: MultiView, lines: list[str], options: OfCameras) -> tuple[MultiView, list[str]]:
-    """The frames of --begin and --end, of keypoints."""
+    ValueError names a file with cameras beside --calibration, one without them, and one of another vertical.
+    """
+    own, skeleton = list(map(holds_cameras, paths)), joint_set(options.skeleton)
+    if given.calibration is not None:
+        if any(own):
+            path = paths[own.index(True)]
+            raise ValueError(f"--calibration: {path} has its own calibrated cameras; needed keypoints of one camera")
+        how = {"unit": given.calibration_unit, "cameras": options.cameras, "up": options.up}
+        wanted = {"skeleton": skeleton, "min_confidence": min_confidence}
+        data, read = multiview.read_views(paths, given.calibration, **how, **wanted)  # type: ignore[arg-type]  # of many types
+        parts = [data]
+    else:
+        parts, read = [], []
+        points = None if skeleton is None else point_set_of(skeleton)
+        taken: dict[str, Any] = {"points": points, "up": options.up, "cameras": options.cameras}
+        for path, has_cameras in zip(paths, own, strict=True):
+            if not has_cameras:
+                needed = "keypoints [F, C, K, 2 or 3], K, R and t"
+                raise ValueError(f"{path}: needed an .npz of calibrated cameras, with {needed}, or --calibration FILE")
+            data = read_multiview(path, **taken, min_confidence=min_confidence)
+            if data.up != (parts or [data])[0].up:
+                raise ValueError(f"{path}: world {data.up} up, and {paths[0]} {parts[0].up} up; needed one (--up)")
+            cameras = f"{len(data.cameras)} of {data.num_cameras} cameras ({', '.join(data.cameras)})"
+            read.append(f"{path}: {len(data.xy)} frames of {data.points} in {cameras}, world {data.up} up")
+            parts.append(data)
     span = None if all(map(holds_frames, options.input)) else options.video
-    rows, words = within(path, span, data.frame, data.fps)
-    return data.taken(rows), [*lines, *filter(None, [words])]
+    for number, (path, data) in enumerate(zip(paths, parts, strict=False)):
+        fps = data.fps or options.fps
+        rows, words = within(path, span, data.frame, fps)
+        parts[number] = data._replace(fps=fps).taken(rows)
+        read += [words] if words else []
+    return parts, read

@@ -6,33 +6,36 @@ summary lists the rotations that positions do not show.
 
 import time
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.app.commands.models import DEFAULT_PRIOR, rotation_moments
+from jaxpose.app.commands.models import DEFAULT_PRIOR, load_body, rotation_moments
 from jaxpose.app.commands.values import Exports
 from jaxpose.fitting.joint_angles import BLOCK, JointAngles, fit_skeleton, joint_angles
 from jaxpose.geometry.body import Body
-from jaxpose.io.smpl_motion import Motion, save_amass
+from jaxpose.io.smpl_motion import Motion
 from jaxpose.io.track_files import FORMATS
 from jaxpose.io.tracks import Clip, Track
 from jaxpose.reading import package
 
-NO_MESH = "there is a mesh of bodies only (`jaxpose fit`, `ik`); --glb has a body on the joints"
+
+def body_of(wanted: Exports, num_hypotheses: int = 1) -> Body:
+    """The body of a result of bodies; ValueError for a flag that cannot be served."""
+    check(wanted, num_hypotheses, of_bodies=True)
+    return load_body(wanted.body)
 
 
-def check(wanted: Exports, num_hypotheses: int = 1, mesh: str = "") -> None:
-    """ValueError for a flag that cannot be served; mesh: why there is none, or ""."""
+def check(wanted: Exports, num_hypotheses: int = 1, *, of_bodies: bool = False) -> None:
+    """ValueError for a flag that cannot be served, of a result of joints or of bodies."""
     asked = formats(wanted)
-    if (wanted.obj or wanted.amass) and mesh:
-        raise ValueError(f"--{'obj' if wanted.obj else 'amass'}: {mesh}")
+    if (wanted.obj or wanted.amass) and not of_bodies:
+        why = "there is a mesh of bodies only (`jaxpose fit`, `ik`); --glb has a body on the joints"
+        raise ValueError(f"--{'obj' if wanted.obj else 'amass'}: {why}")
     if wanted.takes is not None and not asked:
         raise ValueError(f"--takes: is of files for other programs: {', '.join('--' + name for name in FORMATS)}")
     if wanted.takes is not None and wanted.takes > num_hypotheses:
         raise ValueError(f"--takes: got {wanted.takes}, and there are {num_hypotheses} hypotheses")
-    if mesh and wanted.body and not (wanted.bvh or wanted.glb):
+    if not of_bodies and wanted.body and not (wanted.bvh or wanted.glb):
         raise ValueError("--body: is of bodies, and of --bvh and --glb")
     if wanted.c3d:
         package("ezc3d", "--c3d: needs ezc3d", "c3d")
@@ -78,13 +81,6 @@ def with_rotations(clip: Clip, body: Body) -> Generator[str, None, Clip]:
         f"rotation is there what {DEFAULT_PRIOR}'s training poses have in the mean"
     )
     return clip._replace(tracks=tracks, rest=rests, said={**clip.said, "rotations": {"meaning": meaning, **rotations}})
-
-
-def write_amass(path: Path, motion: Motion, body: Body, wanted: Exports) -> Iterator[str]:
-    """Write the motion of a body; the numbers of its shape are AMASS's where it is SMPL's."""
-    betas = None if motion.betas is None else jnp.asarray(motion.betas)
-    save_amass(path, motion, np.asarray(body.shape(betas).joints)[0], shape=wanted.body is not None)
-    yield f"wrote {path}" + ("" if wanted.body else "; betas are 0, as the body is not SMPL's (--body FILE)")
 
 
 def lines(clip: Clip) -> Iterator[str]:

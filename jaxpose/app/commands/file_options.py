@@ -176,9 +176,8 @@ class PrepareGmm:
     heatmaps: Annotated[Path | None, metavar("FILE")] = None
     """.npz or .npy of heatmaps [N, J, h, w]: fitted by EM"""
     out: Annotated[v.NewFile, metavar("NPZ")]
-    components: Annotated[v.Components | None, metavar("M"), text("Gaussians a joint (1, 2 with confidences, 5)")] = (
-        None
-    )
+    components: Annotated[v.Components | None, metavar("M")] = None
+    """Gaussians a joint (1, 2 with confidences, 5)"""
     sigma: Annotated[float | None, metavar("S"), within(0, 1, "normalised units", above=True)] = None
     """deviation of a detection; the image is 2 wide (0.01)"""
     samples: Annotated[v.Count | None, metavar("N"), text("points drawn from each heatmap (1000)")] = None
@@ -209,9 +208,8 @@ class PrepareDetector:
     """
 
     _: KW_ONLY
-    file: Annotated[Path | None, metavar("FILE"), Parameter(name="--from"), text("a file instead of the network")] = (
-        None
-    )
+    file: Annotated[Path | None, metavar("FILE"), Parameter(name="--from")] = None
+    """a file instead of the network"""
 
 
 @dataclass(frozen=True)
@@ -270,9 +268,8 @@ class PrepareMocap:
     val: Annotated[v.Names | None, metavar("A,B")] = None
     """subjects for validation, or takes of a subject that trains otherwise (none)"""
     subject: Annotated[str | None, metavar("NAME"), text("of all files (the folders that hold each)")] = None
-    category: Annotated[str | None, metavar("NAME"), text("of all files (the outer of two folders, else motion)")] = (
-        None
-    )
+    category: Annotated[str | None, metavar("NAME")] = None
+    """of all files (the outer of two folders, else motion)"""
     pattern: Annotated[str | None, metavar("REGEX")] = None
     """where paths say them otherwise, such as '(?P<subject>\\d+)_(?P<category>\\w+)'"""
     fps: Annotated[v.Rate, text("frames per second of the result (30, which video models need)")] = 30.0
@@ -285,9 +282,8 @@ class PrepareMocap:
     straight_limbs: bool = False
     """take off what the skeletons bend knees and elbows of straight limbs by, where it is more than joint centres give
     (off: not needed for joint centres of markers)"""
-    up: Annotated[
-        v.Axis | None, text("of positions and AMASS: the axis that points up (as the file or the poses say)")
-    ] = None
+    up: v.Axis | None = None
+    """of positions and AMASS: the axis that points up (as the file or the poses say)"""
     unit: Annotated[Literal["m", "cm", "mm"] | None, text("of positions (as in the file)")] = None
     unit_m: Annotated[v.Unit, text("metres of one unit of .bvh and .amc (from the legs)")] = None
     asf: Annotated[Path | None, metavar("FILE"), text("the skeleton of .amc files (the .asf beside each)")] = None

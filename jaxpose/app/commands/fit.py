@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxpose.app.commands import blocks, bodies, clips, detections, exports, models, report
+from jaxpose.app.commands import blocks, bodies, clips, detections, exports, report
 from jaxpose.app.commands.options import Fit, Ik
 from jaxpose.app.commands.pictures import labels
 from jaxpose.app.commands.report import Outcome
@@ -31,7 +31,7 @@ from jaxpose.geometry.body_joints import body_points, joint_set_of, known_points
 from jaxpose.geometry.camera import extent_px
 from jaxpose.geometry.skeleton import SKELETONS
 from jaxpose.geometry.windows import rows_of_people
-from jaxpose.io.arrays import load_arrays
+from jaxpose.io.arrays import as_finite, load_arrays
 from jaxpose.io.multiview import MultiView
 from jaxpose.io.poses3d import LEAST_POINTS, check_enough, read_body_points
 from jaxpose.tasks.blocks import Block, even
@@ -50,8 +50,7 @@ def fit(options: Fit, _: str) -> Generator[str, None, Outcome]:
     output, as_clip = options.output, options.as_clip
     if not as_clip:
         refuse(options, "is for --as-clip", "smooth")
-    exports.check(output.exports)
-    fitting, body = bodies.load_fitting(options.prior, output, "fit"), models.load_body(output.exports.body)
+    body, fitting = exports.body_of(output.exports), bodies.load_fitting(options, "fit")
     detections.check_calibration(options.input, options.keypoints, options.cameras)
     files = yield from clips.keypoints_of_all(options.input, options.video, output.out)
     views, noise_px, lines = _read(files, body, options)
@@ -98,22 +97,23 @@ def _worker(
 ) -> Callable[[Key, Block, bool], dict[str, Array]]:
     """What fits the rows of a block, each for itself or all as one clip, and says how sure it is of its joints."""
 
+    items = (1, -1) if as_clip else (-1, 1)  # one item of many frames, with the cameras of the first; or of one each
+
     def work(key: Key, block: Block, _: bool) -> dict[str, Array]:
-        rows = block.rows
-        xy, confidence, noise = views.xy[rows], views.confidence[rows], noise_px[rows]
-        given: dict[str, Any] = {"start": None if start is None else _of(start, rows, as_clip=as_clip), "up": views.up}
-        if as_clip:  # one item of many frames, cameras of the first
-            xy, confidence, noise = np.moveaxis(xy, 0, 1)[None], np.moveaxis(confidence, 0, 1)[None], noise.mean()[None]
-            rows = rows[:1]
-        else:
-            xy, confidence = xy[:, :, None], confidence[:, :, None]
+        xy, confidence, noise = (
+            x[block.rows].reshape(*items, *x.shape[1:]) for x in (views.xy, views.confidence, noise_px)
+        )
+        xy, confidence, noise = np.moveaxis(xy, 1, 2), np.moveaxis(confidence, 1, 2), noise.mean(1)
+        rows = block.rows[: len(xy)]
+        given: dict[str, Any] = {"start": None, "up": views.up}
+        if start is not None:
+            pose, root, transl, betas = (jnp.asarray(x[block.rows]).reshape(*items, *x.shape[1:]) for x in start)
+            given["start"] = BodyParameters(pose, root, transl, betas.mean(1))
         given_points = (jnp.asarray(xy), jnp.asarray(confidence), _camera_of(views, rows))
         given |= {"noise_px": jnp.asarray(noise), "start_pose": fitting.start_pose, "settings": settings}
         fitted = fit_keypoints(key, body, *given_points, views.points, fitting.prior, **given)
-        best, term = (
-            jax.tree.map(lambda x: x[0], fitted),
-            observed(body, *given_points, views.points, given["noise_px"]),
-        )
+        best = jax.tree.map(lambda x: x[0], fitted)
+        term = observed(body, *given_points, views.points, given["noise_px"])
         covariance, of_root = (x.reshape(-1, *x.shape[2:]) for x in joint_spread(body, best, term, fitting.pose_std))
         sure = {"covariance": covariance, "radius_90": gaussian_radius_90(covariance)}
         sure["root_radius_90"] = gaussian_radius_90(of_root)
@@ -152,10 +152,9 @@ def _of_cameras(paths: tuple[Path, ...], options: Fit) -> tuple[MultiView, list[
         if given.calibration is None:
             raise ValueError(f"{len(paths)} files: needed --calibration with a camera for each")
         refuse(given, "is for keypoints of one camera", *_ONE_CAMERA)
-        views, lines = detections.read_calibrated(paths, options, given, given.min_confidence)
     else:
         refuse(given, f"{paths[0]} has its own calibrated cameras (--cameras chooses)", *_ONE_CAMERA)
-        views, lines = detections.read_cameras(paths[0], options, given.min_confidence)
+    (views,), lines = detections.read_views(paths, options, given, given.min_confidence)
     return views._replace(camera=jax.tree.map(lambda x: x[None], views.camera)), lines
 
 
@@ -174,7 +173,7 @@ def _of_one_camera(path: Path, options: Fit) -> tuple[MultiView, list[str]]:
     name = point_set_of(source.skeleton)
     rows = (name, source.frame, "-y", source.fps, source.person, source.seconds)
     views = MultiView(data.xy[:, None], data.confidence[:, None], camera, ("",), 1, *rows)
-    return views, [*detections.describe(path, data), f"{source.skeleton.name} as {name}"]
+    return views, [*data.lines, f"{source.skeleton.name} as {name}"]
 
 
 def _camera_of(views: MultiView, rows: np.ndarray) -> Camera:
@@ -212,33 +211,19 @@ def _error_px(body: Body, fitted: Bodies, xy: Array, confidence: Array, cameras:
     return jnp.moveaxis(error, 1, 2).reshape(-1, xy.shape[1])
 
 
-def _of(start: BodyParameters, rows: np.ndarray, *, as_clip: bool) -> BodyParameters:
-    """Some rows of [R, ...] as items of a frame each, or as the frames of one item with their mean betas."""
-    pose, root, transl = (jnp.expand_dims(jnp.asarray(x[rows]), 0 if as_clip else 1) for x in start[:3])
-    betas = jnp.asarray(start.betas[rows])
-    return BodyParameters(pose, root, transl, betas.mean(0, keepdims=True) if as_clip else betas)
-
-
 def _read_start(path: Path, num: int, body: Body) -> BodyParameters:
     """Parameters of `num` rows from an .npz: body_pose [R, 21, 3] or [R, 63 or more], global_orient, transl, betas.
 
     betas may be missing or of one row; all are in the world axes of the cameras.
     """
-    if path.suffix != ".npz":
-        raise ValueError(f"--start: {path}: suffix {path.suffix!r}; needed .npz")
-    z = load_arrays(path)
-    if lacks := [key for key in _START if key not in z and key != "betas"]:
-        raise ValueError(f"--start: {path}: keys {sorted(z)} lack {', '.join(lacks)}")
-    flat = {}
+    z, flat, where = load_arrays(path, "body_pose", "global_orient", "transl"), {}, f"--start: {path}"
     for key, least in _START.items():
-        value = np.asarray(z[key] if key in z else np.zeros((num, 1)), np.float32)
-        rows = value.reshape(len(value), -1) if value.ndim > 1 else value[None]
-        rows = np.repeat(rows, num, 0) if key == "betas" and len(rows) == 1 else rows
-        if len(rows) != num or rows.shape[1] < least or not np.isfinite(rows).all():
-            raise ValueError(
-                f"--start: {path}: {key} is {list(value.shape)}; needed {num} rows of {least} or more finite numbers"
-            )
-        flat[key] = rows
+        value = np.atleast_2d(z.get(key, np.zeros((num, 1))))
+        shapes = ((num, None), (1, None))[: 1 + (key == "betas")]
+        rows = as_finite(where, key, value.reshape(len(value), -1), *shapes).astype(np.float32)
+        if rows.shape[1] < least:
+            raise ValueError(f"{where}: {key} is {list(value.shape)}; needed {least} or more numbers in a row")
+        flat[key] = np.broadcast_to(rows, (num, rows.shape[1]))
     betas = np.zeros((num, body.shapedirs.shape[-1]), np.float32)
     width = min(betas.shape[1], flat["betas"].shape[1])
     betas[:, :width] = flat["betas"][:, :width]
@@ -250,9 +235,8 @@ def _read_start(path: Path, num: int, body: Body) -> BodyParameters:
 def ik(options: Ik, _: str) -> Generator[str, None, Outcome]:
     """Read points and fit bodies to them."""
     path, output, num_hypotheses = options.input, options.output, options.num_hypotheses
-    exports.check(output.exports, num_hypotheses)
-    fitting = bodies.load_fitting(options.prior, output, "ik")
-    body, axes, skeleton = models.load_body(output.exports.body), options.axes, detections.joint_set(options.skeleton)
+    body, fitting = exports.body_of(output.exports, num_hypotheses), bodies.load_fitting(options, "ik")
+    axes, skeleton = options.axes, detections.joint_set(options.skeleton)
     targets = read_body_points(path, body, skeleton=skeleton, up=axes.up, unit=axes.unit, only=options.only)
     check_enough(path, targets)
     num, points = len(targets.xyz), bodies.say_points(targets)

@@ -31,8 +31,8 @@ _LEAST = 4  # joints that some camera must see, as for `jaxpose lift`
 def fuse(options: Fuse, _: str) -> Generator[str, None, Outcome]:
     """Read and fuse."""
     paths, output, num_hypotheses = options.input, options.output, options.num_hypotheses
-    exports.check(output.exports, num_hypotheses, mesh=exports.NO_MESH)
-    model = models.load_model(output, command="fuse", needs=("joints", "score"))
+    exports.check(output.exports, num_hypotheses)
+    model = models.load_model(options, "fuse", needs=("joints", "score"))
     detections.check_calibration(paths, options.file, options.cameras)
     files = yield from clips.keypoints_of_all(paths, options.video, output.out)
     views_px, read = read_seen(files, model, options)
@@ -92,23 +92,10 @@ def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[Mul
     Also lines of what was read, the first of the first file. ValueError names the file that has no calibrated cameras,
     another vertical, or that is left without a moment.
     """
-    parts: list[MultiView] = []
-    read: list[str] = []
-    if options.file.calibration is not None:
-        part, read = detections.read_calibrated(paths, options, options.file, options.min_confidence)
-        parts.append(_in_joints(part, model))
-    elif len(paths) > 1:
+    if len(paths) > 1 and options.file.calibration is None:
         refuse(options, f"is for one file of several cameras, got {len(paths)} files", "cameras")
-    for path in paths if options.file.calibration is None else ():
-        if not detections.holds_cameras(path):
-            needed = "keypoints [F, C, K, 2 or 3], K, R and t"
-            raise ValueError(f"{path}: needed an .npz of calibrated cameras, with {needed}, or --calibration FILE")
-        part, lines = detections.read_cameras(path, options, options.min_confidence)
-        if parts and part.up != parts[0].up:
-            raise ValueError(f"{path}: world {part.up} up, and {paths[0]} {parts[0].up} up; needed one (--up)")
-        parts.append(_in_joints(part, model))
-        read += lines
-    whole = merged(parts)
+    parts, read = detections.read_views(paths, options, options.file, options.min_confidence)
+    whole = merged([_in_joints(part, model) for part in parts])
     enough = (whole.confidence > 0).sum(-1).max(1) >= _LEAST
     if not enough.any():
         raise ValueError(

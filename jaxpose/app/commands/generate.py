@@ -4,7 +4,6 @@
 `jaxpose interpolate A B --out DIR`: two body poses in, a path of plausible poses between them out.
 """
 
-import functools
 from collections.abc import Generator
 from typing import Any
 
@@ -25,25 +24,24 @@ from jaxpose.tasks import generate as task
 from jaxpose.tasks.lift_video import TRAINED_FPS
 from jaxpose.tasks.refine import refined
 from jaxpose.tasks.rotations import generate_rotations, interpolate_rotations
-from jaxpose.tasks.samplers import sampler_of
+from jaxpose.tasks.samplers import Sampler, sampler_of
 
 
 @report.command("generate", "generated")
 def generate(options: Generate, _: str) -> Generator[str, None, Outcome]:
     """Draw poses, or bodies where the model is a prior over joint rotations."""
-    model = refined(models.load_model(options.output))
-    exports.check(options.output.exports, mesh="" if models.is_prior(model) else exports.NO_MESH)
-    models.refuse_of_others("generate", options, model)
-    return (yield from (_bodies if models.is_prior(model) else _joints)(options, model))
+    model = refined(models.load_model(options, "generate"))
+    exports.check(options.output.exports, of_bodies=models.is_prior(model))
+    temperature = {} if options.temperature == 1 else {"temperature": options.temperature}  # some take none
+    sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **temperature)
+    return (yield from (_bodies if models.is_prior(model) else _joints)(options, model, sampler))
 
 
-def _joints(options: Generate, model: Model) -> Generator[str, None, Outcome]:
+def _joints(options: Generate, model: Model, sampler: Sampler) -> Generator[str, None, Outcome]:
     output, num, path, clock = options.output, options.num, options.sampling.path, Clock()
-    sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
     sampler = sampler.with_usual_steps(task.NUM_STEPS)
     blocks.check("--num", num, num, num * (sampler.network_calls(model) + 1) if path else 0)
-    run = functools.partial(task.generate, num=num, sampler=sampler, return_path=path)
-    drawn = np.asarray(run(jax.random.key(output.seed), model))
+    drawn = np.asarray(task.generate(jax.random.key(output.seed), model, num, sampler=sampler, return_path=path))
     spent = clock.spent()
     yield f"drew {num} poses, {spent.rate(num):,.0f} poses/s"
     samples = drawn[-1] if path else drawn
@@ -59,10 +57,9 @@ def _joints(options: Generate, model: Model) -> Generator[str, None, Outcome]:
     return Outcome(model, spent, num, arrays, summary, picture)
 
 
-def _bodies(options: Generate, model: Model) -> Generator[str, None, Outcome]:
+def _bodies(options: Generate, model: Model, sampler: Sampler) -> Generator[str, None, Outcome]:
     output, num = options.output, options.num
     body, clock = models.load_body(options.output.exports.body), Clock()
-    sampler = sampler_of(options.sampling.sampler, options.sampling.steps, **_temperature(options))
     blocks.check("--num", num, 4 * num)  # bodies: 5.7 kB each of 60,000
     body_pose = np.asarray(generate_rotations(jax.random.key(output.seed), model, num, sampler=sampler))
     spent = clock.spent()
@@ -78,18 +75,14 @@ def _bodies(options: Generate, model: Model) -> Generator[str, None, Outcome]:
     return Outcome(model, spent, num, arrays, summary, shown)
 
 
-def _temperature(options: Generate) -> dict[str, float]:
-    """The argument of samplers where another temperature than 1 is asked for; some take none."""
-    return {} if options.temperature == 1 else {"temperature": options.temperature}
-
-
 @report.command("interpolate", "interpolated")
 def interpolate(options: Interpolate, _: str) -> Generator[str, None, Outcome]:
     """Read two poses and draw the path between them."""
     output, num, paths = options.output, options.num, (options.first, options.second)
-    exports.check(output.exports)
-    model = models.load_model(output, models.DEFAULT_PRIOR, command="interpolate", needs=("rotations",))
-    body = models.load_body(options.output.exports.body)
+    body, model = (
+        exports.body_of(output.exports),
+        models.load_model(options, "interpolate", models.DEFAULT_PRIOR, needs=("rotations",)),
+    )
     frames = (options.frame_a, options.frame_b)
     ends = []
     for path, flag, frame in zip(paths, ("--frame-a", "--frame-b"), frames, strict=True):

@@ -61,26 +61,24 @@ FRAME_TAG = "camera axes: x right, y down, z forward; metres relative to the roo
 def lift(options: Lift, name: str) -> Generator[str, None, Outcome]:
     """Read and lift; lines and the summary name what was assumed of the camera and of scale."""
     output = options.output
-    exports.check(output.exports, options.num_hypotheses, mesh=exports.NO_MESH)
-    model = models.load_model(output, command="lift")
+    exports.check(output.exports, options.num_hypotheses)
+    model = models.load_model(options, "lift")
     worlds.check(options.world)
     _check(model, options)
     detections.check_calibration([options.input], options.keypoints)
     still = options.world.camera_path is None
     file = yield from clips.keypoints_of(options.input, options.video, output.out, name, still)
-    kind: dict[str, Any] = {"fps": options.fps, "whole": _by_recipe_alone(model)}
-    kind["span"] = clips.span_of([options.input], options.video)
-    kind["video"] = model.spec.network.window is not None
+    kind: dict[str, Any] = {"fps": options.fps, "span": clips.span_of([options.input], options.video)}
+    kind |= {"whole": _by_recipe_alone(model), "video": model.spec.network.window is not None}
     data = detections.read_detections(file, model.skeleton, options.keypoints, options.skeleton, **kind)
-    yield from detections.describe(file, data)
+    yield from data.lines
     data = yield from worlds.on_path(data, options.world)
     lifted, spent = yield from lift_all(model, data, options)
     if options.smooth:
         yield "--smooth has no effect any more: each hypothesis of a person is one motion without it"
     lifted |= calibration.applied(options.calibrated, lifted, model.skeleton)
     lifted |= one_pose(model, data, lifted, options.aggregate, output.seed)
-    world = worlds.followed(data, lifted, model.skeleton, options.world, output.seed)
-    yield from worlds.lines(world, options.world)
+    world = yield from worlds.followed(data, lifted, model.skeleton, options.world, output.seed)
     return outcome(options, model, spent, data, lifted, {"aggregate": options.aggregate}, world=world)
 
 

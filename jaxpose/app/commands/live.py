@@ -26,7 +26,7 @@ from jaxpose.app.commands.lift import FRAME_TAG
 from jaxpose.app.commands.options import Live
 from jaxpose.app.commands.values import refuse
 from jaxpose.app.detect.base import Frame, detected
-from jaxpose.app.detect.frames import Clip, check, frames, holds_frames
+from jaxpose.app.detect.frames import frames, holds_frames
 from jaxpose.base import Camera
 from jaxpose.geometry.skeleton import get_skeleton
 from jaxpose.io.arrays import Source
@@ -38,7 +38,7 @@ from jaxpose.tasks.lift_video import TRAINED_FPS
 from jaxpose.tasks.people import FORGET, Answer, Drawer, People, make_drawer
 
 _POLL = 0.01  # seconds between looks at a folder or file
-_WRITTEN = ("mean", "radius_90", "root", "samples")  # of a person in a frame
+_WRITTEN = ("mean", "radius_90", "root", "samples")  # of a person in a frame; the last with --samples
 _DIGITS = 4  # of metres in the result: 0.1 mm
 
 Seen = tuple[int, Keypoints | None]  # a frame's number, and the people in it
@@ -49,7 +49,7 @@ def live(options: Live) -> Iterator[str]:
 
     A frame that never came is answered too, unless more than half a second is missing. Ctrl-C ends the input.
     """
-    model = models.load_model(options, command="live", needs=("joints", *["vertical"] * bool(options.gravity)))
+    model = models.load_model(options, "live", needs=("joints", *["vertical"] * bool(options.gravity)))
     refuse(options.keypoints, "is for files that are whole", "calibration", "calibration_unit", "camera_name", "track")
     every = max(1, round((options.fps or TRAINED_FPS) / TRAINED_FPS))
     following: dict[str, Any] = {"min_confidence": options.keypoints.min_confidence, "most": options.video.people}
@@ -107,12 +107,10 @@ def _drawer(options: Live, model: Model, kp: Keypoints) -> tuple[Drawer, dict[st
 
 def _line(options: Live, answer: Answer) -> str:
     number, people = answer
-    names = [name for name in _WRITTEN if name != "samples" or options.samples]
+    names = _WRITTEN if options.samples else _WRITTEN[:-1]
     rows = [
-        {
-            **{"person": who, "seen": visible},
-            **{name: np.round(np.asarray(pose[name], float), _DIGITS).tolist() for name in names},
-        }
+        {"person": who, "seen": visible}
+        | {name: np.round(np.asarray(pose[name], float), _DIGITS).tolist() for name in names}
         for who, visible, pose in people
     ]
     return json.dumps({"frame": number, "people": rows}, allow_nan=False)
@@ -192,8 +190,7 @@ def _of_pictures(options: Live) -> Iterator[Seen]:
     """Frames of a camera or video in which people are found, numbered by their times in 1/30 s; one for each number."""
     given = options.video
     refuse(options, f"{options.input} holds pictures, which have their times", "fps")
-    clip = Clip(options.input, given.every, given.begin, float("inf") if given.end is None else given.end)
-    check(clip)
+    clip = clips.clip_of(options.input, given)
     # stdout has JSON alone
     detector = result_of(clips.detector(given), lambda line: print(line, file=sys.stderr, flush=True))
     one_each = (next(same) for _, same in itertools.groupby(frames(clip), _number))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxpose.app import viz
 from jaxpose.app.commands import calibration
 from jaxpose.app.commands.blocks import Clock
 from jaxpose.app.commands.file_options import Measure
@@ -109,8 +110,6 @@ def _written_of_people(options: Measure, name: str, bands: Bands) -> Generator[s
         if options.mot:
             yield f"wrote {write_mot(options.out / f'{stem}.mot', part)}"
         if not options.no_pictures and bands.names:
-            from jaxpose.app import viz
-
             along, word = (part.frame, "frame") if seconds is None else (seconds, "s")
             panels = [viz.Panel(n, u, x, word) for n, u, x in zip(part.names, part.units, part.values, strict=True)]
             yield f"wrote {viz.bands_png(options.out / f'{stem}.png', along, panels, title=stem)}"
@@ -121,14 +120,14 @@ def _summary(part: dict[str, Measured], factors: dict[str, float]) -> dict[str, 
     entries: dict[str, dict[str, Any]] = {}
     for name, one in part.items():
         median, *ends = one.quantiles(*_SHARES, factor=_factor(name, factors))
-        entry: dict[str, Any] = {"unit": one.unit}
         if one.values.ndim > 1:
             width = np.nanmedian(ends[3] - ends[2])
-            entry |= {"lowest": np.nanmin(median), "highest": np.nanmax(median), "width_90": width}
-            entries[name] = {k: x if k == "unit" else _number(x) for k, x in entry.items()}
+            values = {"lowest": np.nanmin(median), "highest": np.nanmax(median), "width_90": width}
+            entries[name] = {"unit": one.unit} | {key: _number(x) for key, x in values.items()}
         else:
             known = [_number(x) for x in (median, *ends)]
-            entries[name] = entry | {"median": known[0], "interval_50": known[1:3], "interval_90": known[3:]}
+            intervals = {"interval_50": known[1:3], "interval_90": known[3:]}
+            entries[name] = {"unit": one.unit, "median": known[0]} | intervals
     return entries
 
 

@@ -79,7 +79,9 @@ def mocap(options: PrepareMocap) -> Iterator[str]:
             with reading(path, "file of motion"):
                 people = yield from _read(path, options, body, joint_map)
                 for person, recorded in people:
-                    yield from _add(done, _numbered(labels, person, len(people)), recorded, options, path)
+                    suffix = f"_person{person}" if len(people) > 1 else ""
+                    own = labels._replace(name=labels.name + suffix, subject=labels.subject + suffix)
+                    yield from _add(done, own, recorded, options, path)
         except ValueError as error:
             left_out += 1
             yield f"left out: {error}"
@@ -88,8 +90,7 @@ def mocap(options: PrepareMocap) -> Iterator[str]:
             yield f"read {index}/{len(files)} files, {spent * (len(files) - index) / index:.0f} s left"
     if not done:
         raise ValueError(f"none of {len(files)} files gave a sequence")
-    splits = split(done, options.val or ())
-    limbs = measure_limbs(done, options.fps)
+    splits, limbs = split(done, options.val or ()), measure_limbs(done, options.fps)
     yield from limb_lines(limbs, corrected=options.straight_limbs)
     with new_folder(options.out) as draft:
         write_mocap(draft, done, options.fps, splits, limb_bends(done, limbs) if options.straight_limbs else {})
@@ -102,12 +103,6 @@ def mocap(options: PrepareMocap) -> Iterator[str]:
     if left_out:
         yield f"{left_out} of {len(files)} files were left out"
         raise SystemExit(1)
-
-
-def _numbered(labels: Labels, person: int, num: int) -> Labels:
-    """The labels of one of `num` people in a file."""
-    suffix = f"_person{person}" if num > 1 else ""
-    return labels._replace(name=labels.name + suffix, subject=labels.subject + suffix)
 
 
 def _add(

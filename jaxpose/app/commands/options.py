@@ -87,9 +87,8 @@ class Live:
         text("- (stdin), .jsonl file or folder of JSON that grow, video, or camera's number"),
     ]
     _: KW_ONLY
-    model: Annotated[str, text("a model of motions or DiffPose's, or a .safetensors file (diffpose17_video)")] = (
-        "diffpose17_video"
-    )
+    model: str = "diffpose17_video"
+    """a model of motions or DiffPose's, or a .safetensors file (diffpose17_video)"""
     dtype: v.DType = "float32"
     precision: v.Precision = "default"
     latency: Annotated[int | None, metavar("F"), whole(0, 1000, "a number of frames")] = None
@@ -173,12 +172,8 @@ class Complete:
     sampling: v.Sampling = v.Sampling()
     keypoints: Annotated[v.KeypointFile, Of2D] = v.KeypointFile()
     height: Annotated[v.Height, Of2D] = None
-    method: Annotated[
-        str | None,
-        metavar("NAME"),
-        OfRotations,
-        text("few_steps (of a few-step model, its default), dposer (default of others), replace, dps or mcg"),
-    ] = None
+    method: Annotated[str | None, metavar("NAME"), OfRotations] = None
+    """few_steps (of a few-step model, its default), dposer (default of others), replace, dps or mcg"""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxpose.app import viz
 from jaxpose.app.commands.values import Output
+from jaxpose.app.viz.crowd import make_crowd
 from jaxpose.geometry.axes import covariance_to_camera, to_camera
 from jaxpose.geometry.body import Body, PosedBody, posed
 from jaxpose.geometry.skeleton import Skeleton
@@ -67,8 +69,6 @@ def draw_joints(output: Output, name: str, arrays: dict[str, Any], picture: Pict
     """Write the sheet and the page of a result's joints, and the page of its path, unless no pictures are wanted."""
     if output.no_pictures and picture.path is None:
         return
-    from jaxpose.app import viz
-
     out, alone = output.out, np.ndim(arrays["samples"]) == 3
     one_person = np.ndim(arrays.get("keypoints", 0)) == 4  # of several cameras
     person = None if one_person else arrays.get("person")
@@ -134,8 +134,6 @@ def draw_bodies(output: Output, name: str, shown: Bodies) -> Iterator[str]:
     """Write the meshes of some bodies: stills, evenly spaced, and the page of at most so many frames."""
     if not output.exports.obj and output.no_pictures:
         return
-    from jaxpose.app import viz
-
     out, faces, num = output.out, np.asarray(shown.body.faces), shown.body_pose.shape[1]
     rows = np.linspace(0, num - 1, min(num, _MOST_OBJECTS)).astype(int)
     posed, move = _posed(shown, slice(1), rows)
@@ -157,8 +155,6 @@ def draw_bodies(output: Output, name: str, shown: Bodies) -> Iterator[str]:
 
 def _one(shown: Bodies) -> tuple[list[Any], dict[str, Any]]:
     """The first hypotheses of one moving body, and the options of its page."""
-    from jaxpose.app import viz
-
     each, num = slice(_MOST_BODIES), shown.body_pose.shape[1]
     skins = viz.skins_of(*_posed(shown, each, np.arange(num)))
     names = None if shown.names is None else shown.names[each]
@@ -167,9 +163,6 @@ def _one(shown: Bodies) -> tuple[list[Any], dict[str, Any]]:
 
 def _people(shown: Bodies) -> tuple[list[Any], dict[str, Any]]:
     """The best body of each person in one space over time, and the options of their page."""
-    from jaxpose.app import viz
-    from jaxpose.app.viz.crowd import make_crowd
-
     crowd = make_crowd(shown.body_pose.shape[1], shown.frame, shown.person)
     skins = []
     for place in range(len(crowd.people)):

@@ -1,7 +1,7 @@
 """3D joints as the commands take them, in the model's joint set, and what becomes of them in the file's own axes."""
 
 import functools
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from jaxpose.app.commands import blocks, report
 from jaxpose.app.commands.blocks import Spent
 from jaxpose.app.commands.options import Complete, Denoise
-from jaxpose.app.commands.pictures import Picture
+from jaxpose.app.commands.pictures import Picture, labels
 from jaxpose.app.commands.report import Outcome
 from jaxpose.app.commands.values import Axes
 from jaxpose.base import Hypotheses, Key
@@ -29,12 +29,13 @@ from jaxpose.tasks.samplers import sampler_of
 class Observed(NamedTuple):
     """N poses in the model's joint set: joints [N, J, 3] metres, camera axes, NaN where missing or hidden.
 
-    source: the same rows as the file has them.
+    source: the same rows as the file has them. lines: about what was read, assumed and left out.
     """
 
     joints: np.ndarray
     source: Poses3D
     num_dropped: int
+    lines: list[str]
 
 
 def read_observed(
@@ -65,18 +66,11 @@ def read_observed(
     poses = poses._replace(
         fps=poses.fps or fps, joints=poses.joints[rows], frame=poses.frame[rows], person=poses.person[rows]
     )
-    return Observed(joints[rows], poses, int((~rows).sum()))
-
-
-def describe(path: Path, data: Observed) -> Iterator[str]:
-    """Lines about what was read, assumed and left out."""
-    source = data.source
-    axes = f"{source.up} up ({source.axes})"
-    yield f"{path}: {len(data.joints)} 3D poses of {source.skeleton.name}, in {source.unit}, {axes}"
-    if source.ignored:
-        yield f"markers that are no joints, left out: {', '.join(source.ignored)}"
-    if data.num_dropped:
-        yield f"left out {data.num_dropped} poses without an observed joint"
+    num, dropped, axes_said = int(rows.sum()), int((~rows).sum()), f"{poses.up} up ({poses.axes})"
+    lines = [f"{path}: {num} 3D poses of {poses.skeleton.name}, in {poses.unit}, {axes_said}"]
+    lines += [f"markers that are no joints, left out: {', '.join(poses.ignored)}"] if poses.ignored else []
+    lines += [f"left out {dropped} poses without an observed joint"] if dropped else []
+    return Observed(joints[rows], poses, dropped, lines)
 
 
 def read_whole(
@@ -87,14 +81,11 @@ def read_whole(
     broken = np.flatnonzero(~np.isfinite(data.joints).all((1, 2)))
     if broken.size:
         lacks = missing_per_joint(data.joints[broken[:1]], target)
-        raise ValueError(f"{path}: {label(data.source, broken[0])} lacks {', '.join(lacks)}; {instead}")
-    yield from describe(path, data)
+        raise ValueError(
+            f"{path}: {labels(data.source.frame, data.source.person)[broken[0]]} lacks {', '.join(lacks)}; {instead}"
+        )
+    yield from data.lines
     return data
-
-
-def label(poses: Poses3D, row: int) -> str:
-    """A pose of a file in words."""
-    return f"frame {poses.frame[row]}, person {poses.person[row]}"
 
 
 def missing_per_joint(joints: np.ndarray, skeleton: Skeleton) -> dict[str, int]:

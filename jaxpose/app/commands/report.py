@@ -27,12 +27,13 @@ from jaxpose.app.commands.pictures import Bodies, Picture
 from jaxpose.app.commands.values import CalibrationFile, Output, Sampling, refuse
 from jaxpose.base import ROW_AXIS
 from jaxpose.files import ASSETS, as_json, write_json, write_npz
+from jaxpose.geometry.axes import to_camera
 from jaxpose.geometry.body import Body
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.io import tracks
-from jaxpose.io.smpl_motion import Motion, save_motion
+from jaxpose.io.smpl_motion import Motion, save_amass, save_motion
 from jaxpose.io.track_files import write_tracks
-from jaxpose.model import Model, describe
+from jaxpose.model import DEFAULT_MODEL, Model, describe
 from jaxpose.tasks.samplers import sampler_of
 from jaxpose.tasks.verdict import verdict_of
 
@@ -74,33 +75,29 @@ def command(name: str, default: str = "{}") -> Callable[[Work], Callable[[Any], 
     def wrap(work: Work) -> Callable[[Any], Iterator[str]]:
         @functools.wraps(work)
         def run(options: Any) -> Iterator[str]:
-            options = _of_bundled(options)
+            given = getattr(options, "input", None)
+            if given is not None:
+                named = tuple(map(_bundled, given)) if isinstance(given, tuple) else _bundled(given)
+                options = dataclasses.replace(options, input=named)
             for group in vars(options).values():
                 if isinstance(group, CalibrationFile) and group.calibration is None:
                     refuse(group, "means nothing without --calibration", "calibration_unit")
-            output, given = getattr(options, "output", options), getattr(options, "input", ())
-            sources = (options.first, options.second) if hasattr(options, "first") else given
+            output, sources = getattr(options, "output", options), getattr(options, "input", ())
+            sources = (options.first, options.second) if hasattr(options, "first") else sources
             sources = sources if isinstance(sources, tuple) else (sources,)
             names = (x.name if default == "{}" and x.is_dir() else x.stem for x in sources[:1])
             stem = _result(output, name, default.format(*names), *sources)
-            outcome = yield from work(options, stem)
-            summary = _record(name, sources, outcome, getattr(output, "seed", None)) | outcome.summary
-            yield from _write(output, stem, outcome._replace(summary=summary))
+            made = yield from work(options, stem)
+            summary = _record(name, sources, made, getattr(output, "seed", None)) | made.summary
+            yield from _write(output, stem, made._replace(summary=summary))
 
         return run
 
     return wrap
 
 
-def _of_bundled(options: Any) -> Any:
-    """The options with a name of what comes with the package (walker, demo_clip) in place of its path."""
-    given = getattr(options, "input", None)
-    if isinstance(given, tuple):
-        return dataclasses.replace(options, input=tuple(map(_bundled, given)))
-    return options if given is None else dataclasses.replace(options, input=_bundled(given))
-
-
 def _bundled(path: Path) -> Path:
+    """The path of an input, which may be the name of what comes with the package (walker, demo_clip)."""
     bundled = ASSETS / f"{path}.npz"
     return bundled if path.name == str(path) and not path.exists() and bundled.is_file() else path
 
@@ -184,21 +181,25 @@ def _write(output: Output | Score, name: str, made: Outcome) -> Iterator[str]:
             yield f"wrote {made.page().write(out / f'{name}.html')}"
         return
     arrays, summary, verdict = _judged(made)
-    moving = None
-    if exports.formats(output.exports):
+    moving, wanted = None, output.exports
+    if exports.formats(wanted):
         moving = yield from _moving(output, arrays, shown)
         summary = summary | {"exports": moving[0].said}
     if isinstance(shown, Bodies):
-        summary = summary | {"body": str(output.exports.body or "anny")}
-    yield from write_numbers(out, name, arrays, summary)
-    if isinstance(shown, Bodies):
-        save_motion(out / f"{name}_motion.npz", _motion(shown))
+        yield from write_numbers(out, name, arrays, summary | {"body": str(wanted.body or "anny")})
+        motion = _motion(shown)
+        save_motion(out / f"{name}_motion.npz", motion)
         yield f"wrote {out / name}_motion.npz"
-        if output.exports.amass:
-            yield from exports.write_amass(out / f"{name}_amass.npz", _motion(shown), shown.body, output.exports)
+        if wanted.amass:  # the numbers of a shape are AMASS's where it is SMPL's
+            rest = np.asarray(shown.body.shape(motion.betas).joints)[0]  # type: ignore[arg-type]  # numpy's, yet
+            save_amass(out / f"{name}_amass.npz", motion, rest, shape=wanted.body is not None)
+            more = "" if wanted.body else "; betas are 0, as the body is not SMPL's (--body FILE)"
+            yield f"wrote {out / name}_amass.npz{more}"
+    else:
+        yield from write_numbers(out, name, arrays, summary)
     if moving is not None:
         yield from exports.lines(moving[0])
-        for path in write_tracks(exports.formats(output.exports), out, name, *moving):
+        for path in write_tracks(exports.formats(wanted), out, name, *moving):
             yield f"wrote {path}"
     if isinstance(shown, Bodies):
         yield from pictures.draw_bodies(output, name, shown)
@@ -210,15 +211,22 @@ def _write(output: Output | Score, name: str, made: Outcome) -> Iterator[str]:
 
 
 def _judged(made: Outcome) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """Arrays and summary with the typicality of the poses and the verdict, and the verdict in words, "" without one."""
+    """Arrays and summary with the typicality of the poses and the verdict, and the verdict in words, "" without one.
+
+    The one pose of each row is judged: that of --aggregate, else the mean of the hypotheses, else the pose itself.
+    Poses of any model are judged by one network of known score, `pose17` for its 17 joints, in the axes of a level
+    camera, and `prior21` for rotations of bodies.
+    """
     arrays, shown = made.arrays, made.shown
     if isinstance(shown, Bodies):
-        judged = models.of_bodies(arrays["mean"] if "mean" in arrays else shown.body_pose[0], arrays)
+        judge, pose = models.bundled(models.DEFAULT_PRIOR), arrays.get("mean", shown.body_pose[0])
     else:
-        judged = models.of_joints(arrays)
+        judge, pose = models.bundled(DEFAULT_MODEL), next(arrays[n] for n in ("pose", "mean", "samples") if n in arrays)
+        pose = to_camera(np.asarray(pose), str(arrays["up"]))
+    added, about_typicality, _ = models.judged(judge, pose, arrays)
     doubts = dict(made.doubts)
-    doubts |= {"typicality": judged.arrays["out_of_distribution"]} if judged.arrays else {}
-    arrays, summary = arrays | judged.arrays, made.summary | judged.summary
+    doubts |= {"typicality": added["out_of_distribution"]} if added else {}
+    arrays, summary = arrays | added, made.summary | about_typicality
     if not doubts:
         return arrays, summary, ""
     judgement = verdict_of(doubts)
@@ -262,7 +270,8 @@ def write_numbers(out: Path, name: str, arrays: dict[str, Any], summary: dict[st
 
 def _check_finite(arrays: dict[str, Any]) -> None:
     """ValueError naming the first array of a result with NaN or infinity that is not one of `_MAY_LACK`, and where."""
-    frame, person = (np.asarray(arrays[key]) if arrays.get(key) is not None else None for key in ("frame", "person"))
+    frame, person = arrays.get("frame"), arrays.get("person")
+    num = -1 if frame is None else len(frame)
     for name, value in arrays.items():
         value = np.asarray(value)
         if value.dtype.kind not in "fc":
@@ -270,12 +279,11 @@ def _check_finite(arrays: dict[str, Any]) -> None:
         bad = np.isinf(value) if name in _MAY_LACK else ~np.isfinite(value)
         if not bad.any():
             continue
-        num = -1 if frame is None else len(frame)
         axis = next((a for a in (ROW_AXIS.get(name, 0), 0, 1) if a < value.ndim and value.shape[a] == num), None)
         where = ""
-        if axis is not None and frame is not None:
+        if axis is not None:
             row = int(np.argmax(np.moveaxis(bad, axis, 0).reshape(num, -1).any(1)))
-            where = f" at frame {frame[row]}" + ("" if person is None else f", person {person[row]}")
+            where = f" at {pictures.labels(np.asarray(frame), person)[row]}"
         raise ValueError(
             f"{name} of the result is NaN or infinite{where}; nothing is written. Needed an input (keypoints, joints, "
             "camera) and a model whose numbers are not out of all proportion"

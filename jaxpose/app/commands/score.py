@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from jaxpose.app import viz
 from jaxpose.app.commands import blocks, detections, models, poses, report
 from jaxpose.app.commands.blocks import Spent
 from jaxpose.app.commands.options import Score
+from jaxpose.app.commands.pictures import labels
 from jaxpose.app.commands.report import Outcome
 from jaxpose.app.commands.values import refuse
 from jaxpose.base import LEAST_PERCENTILE, Array, Key
@@ -27,7 +29,7 @@ _BLOCK = 128  # poses between lines of progress
 _SHOWN = 5  # of the least typical poses
 _VIEWS = 4
 
-Density = Callable[[np.ndarray], Array]  # rows -> nats
+Density = Callable[..., Array]  # rows, num_steps -> nats
 
 
 class _Read(NamedTuple):
@@ -47,19 +49,18 @@ def score(options: Score, name: str) -> Generator[str, None, Outcome]:
     """Read and score; lines and the summary name the unit and the axes of the numbers."""
     path = options.input
     of_rotations = kind_of(path, (PartialMotion, Poses3D)) is PartialMotion
-    model = scored(models.load_model(options, models.DEFAULT_PRIOR if of_rotations else DEFAULT_MODEL))
+    model = scored(models.load_model(options, "score", models.DEFAULT_PRIOR if of_rotations else DEFAULT_MODEL))
     if options.keypoints is None:
         refuse(options.camera, "is for --keypoints")
-    models.refuse_of_others("score", options, model)
     if models.is_prior(model):
         read = _read_rotations(model, options)
     else:
         read = yield from _read_joints(model, options)
     yield from read.lines
-    num = len(read.frame)
+    num, steps = len(read.frame), options.steps or task.NUM_STEPS
 
     def work(_: Key, block: Block, __: bool) -> dict[str, Array]:
-        return {kind: density(block.rows) for kind, density in read.densities.items()}
+        return {kind: density(block.rows, num_steps=steps) for kind, density in read.densities.items()}
 
     scores, spent = yield from blocks.gather(work, even(num, _BLOCK), num, what="log density of")
     return (yield from _outcome(options, name, model, read, scores, spent))
@@ -72,9 +73,8 @@ def _read_rotations(model: Model, options: Score) -> _Read:
     num = len(motion.body_pose)
     angles = representation.unit if (representation := model.spec.space.representation) else ""
     lines = [f"{path}: {num} body poses at {motion.fps:g} frames/s; {motion.source}; the root's rotation is not judged"]
-    steps = options.steps or task.NUM_STEPS
     densities: dict[str, Density] = {
-        "log_density": lambda rows: task.log_density(model, motion.body_pose[rows], num_steps=steps)
+        "log_density": lambda rows, **how: task.log_density(model, motion.body_pose[rows], **how)
     }
     return _Read(motion.body_pose, np.arange(num), np.zeros(num, np.int64), angles, lines, densities)
 
@@ -85,18 +85,16 @@ def _read_joints(model: Model, options: Score) -> Generator[str, None, _Read]:
     data = yield from poses.read_whole(path, model.skeleton, options.axes, options.skeleton, instead)
     views = options.views or (1 if data.source.up == "-y" else _VIEWS)
     sides = "as the camera sees them" if views == 1 else f"the mean density over {views} sides"
-    steps = options.steps or task.NUM_STEPS
     joints = jnp.asarray(data.joints)
     densities: dict[str, Density] = {
-        "log_density": lambda rows: task.log_density_all_round(model, joints[rows], num_views=views, num_steps=steps)
+        "log_density": lambda rows, **how: task.log_density_all_round(model, joints[rows], num_views=views, **how)
     }
     lines = [f"density of joints about their middle, {sides}"]
     if options.keypoints is not None:
         line, cond_of = _keypoints(options.keypoints, model, data, options)
         lines.append(line)
-        densities["log_density_given_keypoints"] = lambda rows: task.log_density(
-            model, joints[rows], *cond_of(rows), num_steps=steps
-        )
+        given = lambda rows, **how: task.log_density(model, joints[rows], *cond_of(rows), **how)  # noqa: E731
+        densities["log_density_given_keypoints"] = given
     return _Read(data.joints, data.source.frame, data.source.person, "metres", lines, densities, data)
 
 
@@ -115,8 +113,9 @@ def _keypoints(
     place = {key: row for row, key in enumerate(zip(detected.source.frame, detected.source.person, strict=True))}
     keys = list(zip(data.source.frame, data.source.person, strict=True))
     if lost := [row for row, key in enumerate(keys) if key not in place]:
+        lacking = labels(data.source.frame, data.source.person)[lost[0]]
         raise ValueError(
-            f"--keypoints: {file} has no detection of {poses.label(data.source, lost[0])} of {path}; found "
+            f"--keypoints: {file} has no detection of {lacking} of {path}; found "
             f"{len(place)} of frames {detected.source.frame.min()} to {detected.source.frame.max()}"
         )
     where = np.array([place[key] for key in keys])
@@ -135,19 +134,20 @@ def _outcome(
     arrays = {"frame": read.frame, "person": read.person, **scores}
     low, middle, high = np.quantile(density, (0.05, 0.5, 0.95))
     yield f"log density, nats of {read.unit}: median {middle:.1f}, 90 % in {low:.1f} to {high:.1f}"
-    judged = models.judged(model, read.pose, arrays, LEAST_PERCENTILE if options.least is None else options.least)
-    arrays |= judged.arrays
-    yield from judged.lines or (f"no typicality: {model.spec.name!r} has no quantiles of training poses",)
+    least = LEAST_PERCENTILE if options.least is None else options.least
+    judged, typical, line = models.judged(model, read.pose, arrays, least)
+    arrays |= judged
+    yield line or f"no typicality: {model.spec.name!r} has no quantiles of training poses"
     order = np.argsort(density)[:_SHOWN]
     words = [f"{d:.1f}" for d in density]
-    if judged.arrays:
+    if judged:
         words = [f"{word} (typicality {p:.1f})" for word, p in zip(words, arrays["typicality"], strict=True)]
-    people = [f"frame {f}, person {p}" for f, p in zip(read.frame, read.person, strict=True)]
+    people = labels(read.frame, read.person)
     yield "least likely: " + "; ".join(f"{people[row]} {words[row]}" for row in order)
     summary = {
         **{"density_of": f"nats of {read.unit}", "num_steps": options.steps or task.NUM_STEPS, "noise": task.LEVEL},
         **{"said": read.lines, "num_poses": len(density), "median_log_density": round(float(middle), 3)},
-        **judged.summary,
+        **typical,
         "poses": [
             {key: round(v, 3) if isinstance(v := value[row].item(), float) else v for key, value in arrays.items()}
             for row in range(len(density))
@@ -159,8 +159,6 @@ def _outcome(
 
 def _page(observed: poses.Observed, model: Model, arrays: dict[str, np.ndarray], title: str) -> Any:
     """The poses over time, each with its density, those out of distribution marked."""
-    from jaxpose.app import viz
-
     root, source = observed.joints[:, :1], observed.source
     words = [f"{density:.0f} nats" for density in arrays["log_density"]]
     if "typicality" in arrays:

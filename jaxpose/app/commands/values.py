@@ -248,9 +248,8 @@ class CalibrationFile:
 
     calibration: Annotated[Path | None, metavar("FILE")] = None
     """calibrated cameras: TOML of Pose2Sim or Anipose, Qualisys XML, OpenCV YAML or XML (a folder: all in it)"""
-    calibration_unit: Annotated[str | None, metavar("UNIT"), text("of its lengths: m, cm or mm (else told by it)")] = (
-        None
-    )
+    calibration_unit: Annotated[str | None, metavar("UNIT")] = None
+    """of its lengths: m, cm or mm (else told by it)"""
 
 
 @_beside
@@ -274,14 +273,12 @@ class KeypointFile(CalibrationFile):
 class WorldAxes:
     """The axes of results, and facts about the camera; of one that moves, in its first frame."""
 
-    axes: Annotated[Literal["camera", "world"], text("axes of the results (camera); world: y up, floor at 0")] = (
-        "camera"
-    )
+    axes: Literal["camera", "world"] = "camera"
+    """axes of the results (camera); world: y up, floor at 0"""
     gravity: Annotated[Direction | None, metavar("X,Y,Z")] = None
     """the way things fall, in camera axes (0,1,0 of a level camera), for the model and for world"""
-    root: Annotated[
-        Literal["smooth", "raw"], text("of a video: smoothed over time (smooth), or raw, frame by frame")
-    ] = "smooth"
+    root: Literal["smooth", "raw"] = "smooth"
+    """of a video: smoothed over time (smooth), or raw, frame by frame"""
     floor: Annotated[float | None, metavar("M"), within(0, 100, "metres", above=True)] = None
     """for world: how high the camera is over the floor (else told by what touches it)"""
     up: Annotated[Axis | None, metavar("AXIS")] = None

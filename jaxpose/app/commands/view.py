@@ -64,7 +64,7 @@ def observed(
 
 def view(options: View) -> Iterator[str]:
     """Read, compile, serve until interrupted."""
-    model = models.load_model(options, command="view", needs=("joints",))
+    model = models.load_model(options, "view", needs=("joints",))
     result, skeleton = read_result(options.input, model.skeleton), model.skeleton
     blocks.check("--hypotheses", options.num_hypotheses, options.num_hypotheses)
     with Server(options.host, options.port) as server:

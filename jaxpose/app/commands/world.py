@@ -60,15 +60,23 @@ def _first_of_path(data: Detections) -> np.intp | None:
     return None if still else np.argmin(data.source.frame)
 
 
-def followed(data: Detections, lifted: Drawn, skeleton: Skeleton, given: WorldAxes, seed: int) -> World | None:
-    """The world of --axes world, and of any motion, whose root is smoothed with it; None of images and --root raw."""
+def followed(
+    data: Detections, lifted: Drawn, skeleton: Skeleton, given: WorldAxes, seed: int
+) -> Generator[str, None, World | None]:
+    """The world of --axes world, and of any motion, whose root is smoothed with it; None of images and --root raw.
+
+    Yields lines about the world, or in camera axes about the path of the root alone.
+    """
     kp = data.source
     if given.axes == "world":
-        return find(data, lifted, skeleton, given, seed)
+        world = find(data, lifted, skeleton, given, seed)
+        yield from world.said
+        return world
     twice = len(np.unique(np.stack([kp.frame, kp.person]), axis=1).T) < len(kp.frame)
     images = twice or are_images(timeline(kp.frame, kp.fps).number, kp.fps)
     if given.root == "raw" or images or np.unique(kp.person, return_counts=True)[1].max() < _LEAST:
         return None
+    yield "the root is smoothed over time, of a camera that does not move (--root raw: each frame for itself)"
     return to_world(lifted.get("pose", lifted["mean"]), lifted["root"], **_clip(data, skeleton, given, seed))
 
 
@@ -79,20 +87,15 @@ def _clip(data: Detections, skeleton: Skeleton, given: WorldAxes, seed: int) -> 
     return {**frames, "gravity": gravity, "camera_path": path, "seed": seed}
 
 
-def lines(world: World | None, given: WorldAxes) -> tuple[str, ...]:
-    """Lines about the world, or in camera axes about the path of the root alone."""
-    if world is None or given.axes == "world":
-        return () if world is None else world.said
-    return ("the root is smoothed over time, of a camera that does not move (--root raw: each frame for itself)",)
-
-
 def placed(lifted: Drawn, world: World | None, given: WorldAxes) -> tuple[Drawn, dict[str, Any], dict[str, Any]]:
     """Lifted poses, further arrays and the summary of the world: in its axes, or in the camera's with the root's path.
 
     The arrays of a path are root_path [N, 3], as likely ones root_paths [H, N, 3], and the joints_path [N, J, 3] at it.
     """
-    if world is None or given.axes == "world":
-        return (lifted, {}, {}) if world is None else in_world(lifted, world)
+    if world is None:
+        return lifted, {}, {}
+    if given.axes == "world":
+        return in_world(lifted, world)
     R, t = world.R_world_camera, world.t_world_camera
     in_camera = {"root_path": world.root_world, "root_paths": world.root_paths, "joints_path": world.joints}
     arrays = {"root_radius_90": world.root_radius_90, **{name: (x - t) @ R for name, x in in_camera.items()}}

@@ -77,14 +77,12 @@ def detect_clip(
         common |= {"made_of": np.array(made_of), "confidence": keypoints.confidence}
         common |= {} if keypoints.fps is None else {"fps": np.array(keypoints.fps)}
         if "world" in people:
-            write_npz(
-                files.landmarks, common | {"joints3d": people["world"], "up": np.array("-y"), "unit": np.array("m")}
-            )
-        seconds = np.repeat(people["seconds"], people["count"])
-        size = {} if keypoints.image_size is None else {"image_size": np.array(keypoints.image_size)}
-        size |= {name: people[name] for name in ("evidence",) if name in people}
-        in_2d = {"keypoints": keypoints.xy, "seconds": seconds, "image": np.array(keypoints.image), **size}
-        write_npz(files.keypoints, common | in_2d)
+            axes = {"up": np.array("-y"), "unit": np.array("m")}
+            write_npz(files.landmarks, common | {"joints3d": people["world"]} | axes)
+        common |= {"keypoints": keypoints.xy, "seconds": np.repeat(people["seconds"], people["count"])}
+        common |= {"image": np.array(keypoints.image)}
+        common |= {} if keypoints.image_size is None else {"image_size": np.array(keypoints.image_size)}
+        write_npz(files.keypoints, common | {name: people[name] for name in ("evidence",) if name in people})
     shutil.rmtree(parts, ignore_errors=True)
     yield f"wrote {files.keypoints}" + (f" and {files.landmarks}" if "world" in people else "")
     return files
@@ -139,8 +137,11 @@ def _detect(clip: Clip, detector: Detector, parts: Path, done: list[Path], made_
     source = reading.frames(clip, first)
 
     def line(people: Found) -> str:
+        """Progress, and the people in the last frame."""
         rate = (count - num_before) / max(time.monotonic() - started, 1e-6)
-        return _progress(count, total, rate, people)
+        speed = f"detected {count}{f'/{total}' if total else ''} frames, {rate:.1f} frames/s"
+        left = f", {max(0, total - count) / rate:.0f} s left" if total else ""
+        return f"{speed}{left}, {_counted(len(people.xy_px), 'person', 'people')} in the last"
 
     while num == PART:
         noted: list[tuple[int, float, int, int, float]] = []
@@ -251,10 +252,3 @@ def _removed_on_error(out: Path, parts: Path) -> Iterator[None]:
 
 def _counted(num: int, one: str, many: str) -> str:
     return f"{num} {one if num == 1 else many}"
-
-
-def _progress(done: int, total: int | None, rate: float, people: Found) -> str:
-    """A line about the frames done, at `rate` a second, and the people in the last."""
-    line = f"detected {done}{f'/{total}' if total else ''} frames, {rate:.1f} frames/s"
-    line += f", {max(0, total - done) / rate:.0f} s left" if total else ""
-    return f"{line}, {_counted(len(people.xy_px), 'person', 'people')} in the last"

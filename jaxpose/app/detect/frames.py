@@ -86,19 +86,15 @@ def frames(clip: Clip, first: int = 0) -> Iterator[Frame]:
 
     ValueError names source and frame where it is damaged, or ends before the length that it declares.
     """
-    pictures = _of_images(clip.source) if clip.source.is_dir() else _of_stream(clip)
+    pictures = _of_stream(clip)
+    if clip.source.is_dir():
+        alone = (next(_of_stream(Clip(path)))[2:] for path in images(clip.source))
+        pictures = ((number, number / _FPS, *picture) for number, picture in enumerate(alone))
     for number, seconds, picture, aspect in pictures:
         if seconds >= clip.stop:
             return
         if number >= first and number % clip.every == 0 and seconds >= clip.start:
             yield Frame(number, seconds, _upright(picture, aspect))
-
-
-def _of_images(folder: Path) -> Iterator[tuple[int, float, Any, Fraction | None]]:
-    paths = images(folder)
-    for number, path in enumerate(paths):
-        _, _, picture, aspect = next(_of_stream(Clip(path)))
-        yield number, number / _FPS, picture, aspect
 
 
 def _of_stream(clip: Clip) -> Iterator[tuple[int, float, Any, Fraction | None]]:

@@ -166,10 +166,12 @@ def _same(person: Person, other: Person) -> bool:
 
 
 def _found(people: list[Person], num: int) -> Found:
-    def stacked(values: list[Any], *shape: int) -> np.ndarray:
-        return np.array(values, np.float32).reshape(len(people), *shape)
+    def stacked(name: str, *shape: int) -> np.ndarray | None:
+        values = [getattr(person, name) for person in people]
+        whole = all(value is not None for value in values)
+        return np.array(values, np.float32).reshape(len(people), num, *shape) if whole else None
 
-    world = None if any(p.world is None for p in people) else stacked([p.world for p in people], num, 3)
-    xy = stacked([p.xy_px for p in people], num, 2)
-    evidence = None if any(p.evidence is None for p in people) else stacked([p.evidence for p in people], num, 1)
-    return Found(xy, stacked([p.confidence for p in people], num), world, evidence)
+    xy, confidence = stacked("xy_px", 2), stacked("confidence")
+    assert xy is not None
+    assert confidence is not None
+    return Found(xy, confidence, stacked("world", 3), stacked("evidence", 1))

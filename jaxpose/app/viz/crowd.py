@@ -33,10 +33,6 @@ class Crowd(NamedTuple):
     at: np.ndarray
     who: np.ndarray
 
-    def rows_until(self, limit: int) -> np.ndarray:
-        """The rows [n] of at most `limit` frames, a constant stride apart."""
-        return np.flatnonzero(np.isin(self.at, sc.strided(len(self.frames), limit)))
-
     def spread_out(self, rows: np.ndarray, fill: float = np.nan) -> np.ndarray:
         """Values [N, ...] as [P, F, ...], `fill` for people who are not there."""
         rows = np.asarray(rows)
@@ -203,11 +199,8 @@ def caption(grid: Grid) -> list[str]:
 
 def _reference(people: sc.Scene, otherwise: np.ndarray) -> np.ndarray:
     """The truth [n, J, 3]; `otherwise` for a person without a joint of it."""
-    for layer in people.layers:
-        if layer.name == "truth":
-            blank = np.isnan(layer.poses[0]).all((1, 2), keepdims=True)
-            return np.where(blank, otherwise, layer.poses[0])
-    return otherwise
+    truth = next((layer.poses[0] for layer in people.layers if layer.name == "truth"), otherwise)
+    return np.where(np.isnan(truth).all((1, 2), keepdims=True), otherwise, truth)
 
 
 def _places(poses: np.ndarray, per_line: int | None, lines: float, narrow: bool) -> np.ndarray:

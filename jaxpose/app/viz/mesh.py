@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike
 from jaxpose.app.viz import scene as sc
 from jaxpose.app.viz.page import Packer, Page, display, frame_of, layer_part, make_page, skeleton_part
 from jaxpose.app.viz.scenes import check_fps, frame_steps
+from jaxpose.compiled import check_shape
 from jaxpose.geometry.axes import R_CAM_WORLD
 from jaxpose.geometry.body import PosedBody
 from jaxpose.geometry.skeleton import Skeleton
@@ -190,16 +191,16 @@ def _parts(packer: Packer, surfaces: list[_Surface], layers: list[tuple[sc.Layer
     feet = [display(surface.skin.sampled())[..., 1].min() for surface in surfaces]
     box["low"][1] = floor = round(float(min(feet)), 4)
     return {
-        "surfaces": [_surface_part(packer, surface) for surface in surfaces],
+        "surfaces": [
+            {"name": name, "colour": colour, "opacity": opacity}
+            | skin.packed(packer)
+            | {"faces": packer.add(faces.astype(np.uint32))}
+            for name, skin, faces, colour, opacity in surfaces
+        ],
         "layers": [layer_part(packer, layer, number) for number, (layer, _) in enumerate(layers)],
         "skeletons": [skeleton_part(skeleton) for _, skeleton in layers],
         **{"people": [""], "box": box, "floor": floor},
     }
-
-
-def _surface_part(packer: Packer, surface: _Surface) -> dict[str, Any]:
-    look = {"name": surface.name, "colour": surface.colour, "opacity": surface.opacity}
-    return look | surface.skin.packed(packer) | {"faces": packer.add(surface.faces.astype(np.uint32))}
 
 
 def _placed(
@@ -237,8 +238,7 @@ def _placed(
 def _observed(given: MeshOptions, place: np.ndarray, rows: np.ndarray, num_frames: int) -> tuple[sc.Layer, Skeleton]:
     """The layer of the points observed in the frames `rows` of `num_frames`, in camera axes, and its skeleton."""
     points, skeleton = np.asarray(given.observed, np.float32), given.observed_skeleton
-    if not 2 <= points.ndim <= 4 or points.shape[-1] != 3 or not points.size:
-        raise ValueError(f"observed: got shape {list(points.shape)}, needed 2 to 4 axes, the last of 3")
+    check_shape("observed", points, ("K", 3), ("F", "K", 3), ("P", "F", "K", 3))
     points = points.reshape(*(1,) * (4 - points.ndim), *points.shape) @ _TURN.T
     if points.shape[1] not in (1, num_frames):
         raise ValueError(f"observed: got {points.shape[1]} frames, must be {num_frames} or 1")

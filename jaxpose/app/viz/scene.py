@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxpose.compiled import check_shape
 from jaxpose.geometry.axes import check_up
 from jaxpose.geometry.skeleton import Skeleton
 from jaxpose.reading import package
@@ -329,17 +330,12 @@ def need(module: str) -> Any:
 
 
 def joints(name: str, value: ArrayLike, shape: tuple[int | str, ...]) -> np.ndarray:
-    """`value` as float32 of `shape` (a letter is any length above 0), NaN throughout where a joint is not finite.
+    """`value` as float32 of `shape` (a letter is any length), NaN throughout where a joint is not finite.
 
     Raises ValueError naming the argument `name`: for another shape, or without one finite joint.
     """
     array = np.asarray(value, dtype=np.float32)
-    legal = f"[{', '.join(map(str, shape))}]"
-    fits = len(array.shape) == len(shape) and all(
-        got > 0 if isinstance(want, str) else got == want for got, want in zip(array.shape, shape, strict=True)
-    )
-    if not fits:
-        raise ValueError(f"{name}: got shape {list(array.shape)}, must be {legal}, no axis of length 0")
+    check_shape(name, array, shape)
     array = np.where(np.isfinite(array).all(-1, keepdims=True), array, np.float32(np.nan))
     if np.isnan(array).all():
         raise ValueError(f"{name}: found no finite joint; needed at least one")
@@ -349,9 +345,10 @@ def joints(name: str, value: ArrayLike, shape: tuple[int | str, ...]) -> np.ndar
 def shaped(name: str, value: ArrayLike, shape: tuple[int, ...], kinds: str) -> np.ndarray:
     """`value` as an array; ValueError naming the argument for another shape or type; kinds: those of numpy."""
     array = np.asarray(value)
-    if array.shape != shape or array.dtype.kind not in kinds:
-        legal = {"b": "bool", "iu": "integers"}.get(kinds, "numbers")
-        raise ValueError(f"{name}: got {array.dtype} of shape {list(array.shape)}, must be {legal} of {list(shape)}")
+    check_shape(name, array, shape)
+    if array.dtype.kind not in kinds:
+        legal = {"b": "bool", "iu": "whole numbers"}.get(kinds, "numbers with a fraction")
+        raise ValueError(f"{name}: needed {legal}, got {array.dtype}")
     return array
 
 

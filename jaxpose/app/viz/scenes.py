@@ -134,7 +134,8 @@ def motion_page(
     poses = sc.joints("samples", samples, ("H", "N", len(skeleton.joints), 3))
     crowd = cr.make_crowd(poses.shape[1], given.frame, given.person)
     place, num_frames = cr.places(crowd, given.root), len(crowd.frames)
-    rows = crowd.rows_until(sc.at_least_one("max_frames", given.max_frames))
+    kept = sc.strided(num_frames, sc.at_least_one("max_frames", given.max_frames))
+    rows = np.flatnonzero(np.isin(crowd.at, kept))
     layers.setdefault("mean_name", sc.MEAN if len(poses) > 1 else "pose")
     room = max(3, _MOST_NUMBERS // (len(rows) * 3 * len(skeleton.joints)))
     scene = sc.make_scene(poses, skeleton, max_hypotheses=min(given.max_hypotheses, room), **layers)
@@ -144,7 +145,7 @@ def motion_page(
     crowd = cr.make_crowd(len(rows), crowd.frames[crowd.at[rows]], crowd.people[crowd.who[rows]])
     whole = cr.gathered(sc.take_rows(scene, rows), crowd, place[rows])
     pictures: list[bytes | None] = [None] * len(crowd.frames)
-    for row, at in zip(rows, crowd.at, strict=True):
+    for row, at in zip(rows.tolist(), crowd.at, strict=True):
         pictures[at] = pictures[at] or (given.film[row] if given.film else None)
     packer = Packer()
     parts = {
@@ -174,28 +175,17 @@ def _caption(scene: sc.Scene, crowd: cr.Crowd, num_frames: int, given: MotionOpt
 
 
 def path_page(
-    states: ArrayLike,
-    skeleton: Skeleton,
-    *,
-    times: ArrayLike | None = None,
-    title: str = "From noise to 3D poses",
-    note: str = "",
-    **options: Any,
+    states: ArrayLike, skeleton: Skeleton, *, title: str = "From noise to 3D poses", note: str = "", **options: Any
 ) -> Page:
     """The page of denoising states [T+1, H, N, J, 3], T >= 1, opening with the last: people on a floor.
 
-    times: [T+1] the diffusion time of each state. options: of `GridOptions` and `Layers`.
+    options: of `GridOptions` and `Layers`.
     """
     num = np.shape(states)[0] if np.ndim(states) else 0
     if num == 1:
         raise ValueError("states: got T = 0, one state only; needed two or more, from the start to the result")
     grid = cr.make_grid("states", states, skeleton, **options)
     words = [f"state {row} of {num - 1}" for row in grid.scene.rows]
-    if times is not None:
-        instants = np.asarray(times, np.float64)
-        if instants.shape != (num,) or not np.isfinite(instants).all():
-            raise ValueError(f"times: got shape {list(instants.shape)}, must be [{num}], all finite")
-        words = [f"{word} · t = {instants[row]:.3f}" for word, row in zip(words, grid.scene.rows, strict=True)]
     pause = float(np.clip(_SECONDS_PER_PATH / len(words), *_PAUSES))
     return _grid_page(grid, skeleton, title, note, Steps(tuple(words), pause, len(words) - 1))
 
@@ -271,13 +261,11 @@ def _marks(packer: Packer, layers: sc.Layers, rows: np.ndarray, crowd: cr.Crowd,
     """missing [P, F, J]: joints that the input lacks; unusual [P, F]: poses out of distribution; num: rows in all."""
     given, confidence, keypoints = layers.get("given"), layers.get("confidence"), layers.get("keypoints")
     marks = {}
-    missing = None
-    if given is not None:
-        missing = ~np.isfinite(np.asarray(given)).all(-1)
-    elif keypoints is not None:
-        missing = ~np.isfinite(np.asarray(keypoints)).all(-1)
-        missing = missing if confidence is None else missing | ~(np.asarray(confidence) > 0)
-    if missing is not None:
+    observed = keypoints if given is None else given
+    if observed is not None:
+        missing = ~np.isfinite(np.asarray(observed)).all(-1)
+        if given is None and confidence is not None:
+            missing |= ~(np.asarray(confidence) > 0)
         marks["missing"] = packer.add(crowd.spread_out(missing[rows].astype(np.uint8), 1), time=1)
     unusual = layers.get("unusual")
     if unusual is not None:

@@ -202,7 +202,7 @@ def test_bad_input_is_refused(refused_prior, refused, posed, tmp_path):
     assert "no.json: no such file" in refused_prior("fit", tmp_path / "no.json")
     np.savez(tmp_path / "k.npz", keypoints=np.random.default_rng(0).uniform(1, 900, (1, 17, 2)), joints=COCO_17.joints)
     assert "--cameras: is for a file of several" in refused_prior("fit", tmp_path / "k.npz", "--cameras", "0")
-    assert "lack body_pose, global_orient, transl" in refused_prior("fit", tmp_path / "k.npz", "--start", file)
+    assert "lacks body_pose, global_orient, transl" in refused_prior("fit", tmp_path / "k.npz", "--start", file)
     (tmp_path / "body.pkl").write_bytes(b"no pickle")
     assert "body.pkl" in refused_prior("ik", file, "--body", tmp_path / "body.pkl")
     assert "`jaxpose ik` needs a prior over joint rotations" in refused("ik", file, "--out", tmp_path / "o")

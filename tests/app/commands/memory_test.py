@@ -4,6 +4,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ ROOT = Path(cli.__file__).parents[2]
 def machine(tmp_path, monkeypatch):
     """Control groups as files, and no other limit."""
     monkeypatch.setattr(blocks, "_CGROUP", tmp_path)
-    monkeypatch.setattr(blocks, "_of_machine", lambda: 8e9)
+    monkeypatch.setattr(blocks.psutil, "virtual_memory", lambda: SimpleNamespace(available=8e9))
     monkeypatch.setattr(blocks, "_of_process", lambda: None)
     (tmp_path / "memory").mkdir()
     return tmp_path

@@ -3,6 +3,7 @@
 import re
 import typing
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +45,7 @@ def test_the_options_of_a_kind_of_model_are_options_of_the_command():
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_weights_are_of_that_type(model_file, dtype):
-    model = load_model(chosen(str(model_file), dtype=dtype))
+    model = load_model(chosen(str(model_file), dtype=dtype), "lift")
     assert {leaf.dtype for leaf in jax.tree.leaves(model.params)} == {jnp.dtype(dtype)}
     plain = load(model_file)
     np.testing.assert_array_equal(model.statistics.mean, plain.statistics.mean)
@@ -58,12 +59,12 @@ def test_products_of_the_network_are_of_that_precision(model_file):
         products = re.findall(r"dot_general\[.*?\]\n", str(jax.make_jaxpr(model.predict_fn())(x, t, None)), re.S)
         return {"HIGHEST" in product for product in products}
 
-    model = load_model(chosen(str(model_file)))
+    model = load_model(chosen(str(model_file)), "lift")
     assert False in precisions()  # not all: norms are exact
     with jax.default_matmul_precision("highest"):
         assert precisions() == {True}
     try:
-        load_model(chosen(str(model_file), precision="highest"))
+        load_model(chosen(str(model_file), precision="highest"), "lift")
         assert precisions() == {True}
     finally:
         jax.config.update("jax_default_matmul_precision", None)
@@ -71,7 +72,7 @@ def test_products_of_the_network_are_of_that_precision(model_file):
 
 def test_what_means_nothing_is_refused(refused, tmp_path):
     with pytest.raises(ValueError, match="--dtype: is of --prior dposer, and --prior none was given"):
-        load_fitting("none", chosen(dtype="bfloat16"), "fit")
-    refuses("--precision: is of --prior dposer", load_fitting, "l2", chosen(precision="high"), "fit")
-    refuses("--model: is of --prior dposer", load_fitting, "l2", chosen("prior21"), "fit")
+        load_fitting(SimpleNamespace(prior="none", output=chosen(dtype="bfloat16")), "fit")
+    for flag, output in (("precision", chosen(precision="high")), ("model", chosen("prior21"))):
+        refuses(f"--{flag}: is of --prior dposer", load_fitting, SimpleNamespace(prior="l2", output=output), "fit")
     assert "--dtype" in refused("generate", "--num", 2, "--out", tmp_path / "o", "--dtype", "float16")

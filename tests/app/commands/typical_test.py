@@ -84,14 +84,15 @@ def test_bodies_are_judged_by_the_prior_and_poses_from_nothing_too(run, run_prio
     check(judges["pose17"], found["samples"], found)
 
 
-def test_nothing_is_said_where_the_judge_cannot_tell(judges, poses, monkeypatch):
+def test_nothing_is_said_where_the_judge_cannot_tell(judges, poses):
     """Of another joint set, and without quantiles; what has no number is out of distribution."""
-    arrays = {"mean": poses, "joints": judges["pose17"].skeleton.joints, "up": "-y", "frame": np.array([4, 5, 6])}
-    assert models.of_joints(arrays | {"joints": ("hip",) * 17}).arrays == {}
+    judge = judges["pose17"]
+    arrays = {"joints": judge.skeleton.joints, "frame": np.array([4, 5, 6])}
+    assert models.judged(judge, poses, arrays | {"joints": ("hip",) * 17}) == ({}, {}, "")
     holed = poses.copy()
     holed[1, 3] = np.nan
-    found = models.of_joints(arrays | {"mean": holed})
-    assert np.isnan(found.arrays["typicality"]).tolist() == [False, True, False]
-    assert found.arrays["out_of_distribution"][1]
-    monkeypatch.setattr(models, "bundled", lambda name: judges[name].replace(typicality=jnp.zeros(0)))
-    assert models.of_joints(arrays) == models.of_bodies(np.zeros((3, 21, 3)), arrays) == ({}, {}, ())
+    found, _, _ = models.judged(judge, holed, arrays)
+    assert np.isnan(found["typicality"]).tolist() == [False, True, False]
+    assert found["out_of_distribution"][1]
+    for name, pose in (("pose17", poses), ("prior21", np.zeros((3, 21, 3)))):
+        assert models.judged(judges[name].replace(typicality=jnp.zeros(0)), pose, arrays)[0] == {}

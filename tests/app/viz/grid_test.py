@@ -47,10 +47,8 @@ def test_each_state_draws_the_hypotheses_of_all_people_at_their_places(walk):
 
 def test_the_slider_runs_over_the_states_and_opens_at_the_result(walk):
     states, _ = walk
-    steps = read(states, times=[1.0, 0.5, 0.25, 0.001]).content["steps"]
-    times = ("1.000", "0.500", "0.250", "0.001")
-    assert steps["labels"] == [f"state {n} of 3 · t = {time}" for n, time in enumerate(times)]
-    assert steps["start"] == T
+    steps = read(states).content["steps"]
+    assert (steps["labels"], steps["start"]) == ([f"state {n} of 3" for n in range(T + 1)], T)
     assert steps["seconds"] > 0
 
 

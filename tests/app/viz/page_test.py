@@ -65,13 +65,13 @@ BLANK_ROW = np.where(np.arange(N)[:, None, None] == 2, np.nan, GOOD)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"samples": GOOD[0]}, r"samples: got shape \[4, 17, 3\], must be \[H, N, 17, 3\]"),
+        ({"samples": GOOD[0]}, r"samples: needed \[H, N, 17, 3\], got \[4, 17, 3\]"),
         ({"samples": GOOD * np.nan}, "samples: found no finite joint"),
         ({"samples": BLANK_ROW}, "samples: pose 2 of 4 has no finite joint"),
-        ({"truth": GOOD}, r"truth: got shape \[5, 4, 17, 3\], must be \[4, 17, 3\]"),
-        ({"keypoints": NAN}, r"keypoints: got shape \[4, 17, 3\], must be \[4, 17, 2\]"),
+        ({"truth": GOOD}, r"truth: needed \[4, 17, 3\], got \[5, 4, 17, 3\]"),
+        ({"keypoints": NAN}, r"keypoints: needed \[4, 17, 2\], got \[4, 17, 3\]"),
         ({"confidence": np.ones((N, J))}, "confidence: came without keypoints"),
-        ({"keypoints": GOOD[0, ..., :2], "confidence": np.ones(J)}, r"confidence: got float32 of shape \[17\]"),
+        ({"keypoints": GOOD[0, ..., :2], "confidence": np.ones(J)}, r"confidence: needed \[4, 17\], got \[17\]"),
         ({"max_hypotheses": 0}, "max_hypotheses: got 0"),
     ],
 )
