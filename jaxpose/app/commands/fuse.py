@@ -95,7 +95,12 @@ def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[Mul
     if len(paths) > 1 and options.file.calibration is None:
         refuse(options, f"is for one file of several cameras, got {len(paths)} files", "cameras")
     parts, read = detections.read_views(paths, options, options.file, options.min_confidence)
-    whole = merged([_in_joints(part, model) for part in parts])
+    for number, part in enumerate(parts):
+        source, sure = joint_set_of(part.points), jnp.asarray(rescaled(part.confidence))
+        xy, confidence = jax.device_get(convert_joints(jnp.asarray(part.xy), sure, source, model.skeleton))
+        confidence = confidence * observations.measured_joints(source, model.skeleton)
+        parts[number] = part._replace(xy=xy, confidence=confidence)
+    whole = merged(parts)
     enough = (whole.confidence > 0).sum(-1).max(1) >= _LEAST
     if not enough.any():
         raise ValueError(
@@ -105,11 +110,3 @@ def read_seen(paths: tuple[Path, ...], model: Model, options: Fuse) -> tuple[Mul
     if not enough.all():
         read.append(f"left out {(~enough).sum()} frames with fewer than {_LEAST} joints in every camera")
     return whole.taken(enough), read
-
-
-def _in_joints(part: MultiView, model: Model) -> MultiView:
-    """Keypoints of the model's joints, with calibrated confidences."""
-    source = joint_set_of(part.points)
-    sure = jnp.asarray(rescaled(part.confidence))
-    xy, confidence = jax.device_get(convert_joints(jnp.asarray(part.xy), sure, source, model.skeleton))
-    return part._replace(xy=xy, confidence=confidence * observations.measured_joints(source, model.skeleton))

@@ -121,7 +121,7 @@ def _seen(options: Live) -> Iterator[Seen]:
     if str(path) == "-" or path.suffix.lower() == ".jsonl" or (path.is_dir() and not holds_frames(path)):
         refuse(options.video, f"means nothing to {path}, which holds no frames")
         skeleton = None if options.skeleton is None else get_skeleton(options.skeleton)
-        for number, source in _texts(path, options.idle):
+        for number, source in _files(path, options.idle) if path.is_dir() else _texts(path, options.idle):
             yield number, read_frame(source, skeleton=skeleton, format=given.format)
     elif holds_frames(path):
         yield from _of_pictures(options)
@@ -130,10 +130,7 @@ def _seen(options: Live) -> Iterator[Seen]:
 
 
 def _texts(path: Path, idle: float) -> Iterator[tuple[int, Source]]:
-    """Numbers and JSON of frames: lines, numbered by "frame" where they say it, or files, by the last number there."""
-    if path.is_dir():
-        yield from _files(path, idle)
-        return
+    """Numbers and JSON of frames: lines, numbered by "frame" where they say it."""
     for count, line in enumerate(_lines(path, idle)):
         if line.strip():
             source = Source.of_text(f"{'stdin' if str(path) == '-' else path}, line {count + 1}", line)

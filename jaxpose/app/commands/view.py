@@ -36,17 +36,18 @@ _LEAST_NOISE = 0.01  # metres: of a joint that is not dragged
 _MOST_BYTES = 100_000  # of a request
 
 
-class Posterior:
-    """Poses for one model and number of hypotheses, by one compiled program."""
+Posterior = Callable[[Result, int, Mapping[int, np.ndarray]], np.ndarray]  # a row and joints (number -> [3]) -> poses
 
-    def __init__(self, model: Model, num_hypotheses: int, seed: int = 0) -> None:
-        self._skeleton = model.skeleton
-        self._run = interactive(complete, jax.random.key(seed), model, num_hypotheses=num_hypotheses)
 
-    def __call__(self, result: Result, row: int, dragged: Mapping[int, np.ndarray]) -> np.ndarray:
-        """Poses [H, J, 3] that fit a row and joints (number -> [3]); all in metres, camera axes."""
-        joints, noise = observed(result, row, dragged, self._skeleton)
-        return np.asarray(self._run(joints[None], noise=noise[None]).samples)[:, 0]
+def make_posterior(model: Model, num_hypotheses: int, seed: int = 0) -> Posterior:
+    """Poses [H, J, 3] that fit a row and joints, all in metres, camera axes, by one compiled program."""
+    run = interactive(complete, jax.random.key(seed), model, num_hypotheses=num_hypotheses)
+
+    def draw(result: Result, row: int, dragged: Mapping[int, np.ndarray]) -> np.ndarray:
+        joints, noise = observed(result, row, dragged, model.skeleton)
+        return np.asarray(run(joints[None], noise=noise[None]).samples)[:, 0]
+
+    return draw
 
 
 def observed(
@@ -68,7 +69,7 @@ def view(options: View) -> Iterator[str]:
     result, skeleton = read_result(options.input, model.skeleton), model.skeleton
     blocks.check("--hypotheses", options.num_hypotheses, options.num_hypotheses)
     with Server(options.host, options.port) as server:
-        posterior = Posterior(model, options.num_hypotheses, options.seed)
+        posterior = make_posterior(model, options.num_hypotheses, options.seed)
         server.answer = lambda request: answer(posterior, result, skeleton, request)
         request = json.dumps({"row": 0, "joints": {skeleton.joints[-1]: result.mean[0, 0].tolist()}}).encode()
         first, *times = timeit.repeat(lambda: server.answer(request), number=1, repeat=11)

@@ -60,7 +60,7 @@ def test_what_the_model_is_told(posed):
 
 def test_a_dragged_joint_is_where_it_was_put_the_pose_follows_and_nothing_is_compiled_anew(posed):
     result = read_result(posed[0], H36M_17)
-    posterior = command.Posterior(load("pose17_fast"), 20)
+    posterior = command.make_posterior(load("pose17_fast"), 20)
     start = posterior(result, 0, {})
     assert start.shape == (20, J, 3)
     np.testing.assert_allclose(start.mean(0), result.mean[0], atol=0.12)
