@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxpose.files import FilePath, write_json, write_npz
-from jaxpose.io.arrays import Source, load_arrays
+from jaxpose.io.arrays import Source, load_arrays, mapped
 
 FORMAT = 1
 
@@ -87,17 +87,10 @@ def open_shards(folder: FilePath) -> Shards:
     if not counts or not shapes or min(counts) < 1:
         raise ValueError(f"{folder / 'index.json'}: needed shards of one row or more, got {counts[:4]}")
     maps = {
-        name: [_mapped(folder / f"{s:05}.{name}.npy", dtype, (n, *shape)) for s, n in enumerate(counts)]
+        name: [mapped(folder / f"{s:05}.{name}.npy", dtype, (n, *shape)) for s, n in enumerate(counts)]
         for name, (dtype, shape) in shapes.items()
     }
     return Shards(np.append(0, np.cumsum(counts)), maps, dict(load_arrays(folder / "resident.npz")))
-
-
-def _mapped(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-    array = Source(path).array
-    if array.dtype != dtype or array.shape != shape:
-        raise ValueError(f"{path}: {array.dtype} {array.shape}, the index says {dtype} {shape}")
-    return array
 
 
 def of_takes(length: np.ndarray, weight: np.ndarray) -> dict[str, np.ndarray]:

@@ -95,15 +95,8 @@ def seen_points(body: Body, targets: Numbers, points: str) -> Array:
 def aligned(body: Body, start: BodyParameters, points: str, y: Array, visible: Array) -> BodyParameters:
     """The start turned and moved so that its points lie nearest to y [N, F, K, 3] where visible [N, F, K] (Kabsch)."""
     posed = posed_body(body, start._replace(global_orient=jnp.zeros_like(start.global_orient)))
-    return moved_onto(start, posed.joints[..., :1, :], body_points(posed, points), y, visible.astype(y.dtype))
-
-
-def moved_onto(start: BodyParameters, pelvis: Array, x: Array, y: Array, weight: Array) -> BodyParameters:
-    """The start, whose points without its orientation are x, turned and moved to be nearest to y [N, F, K, 3] (Kabsch).
-
-    pelvis: [N, F, 1, 3] of that body. weight: [N, F, K].
-    """
-    R, x_mid, y_mid = nearest_turn(x, y, weight)
+    pelvis = posed.joints[..., :1, :]
+    R, x_mid, y_mid = nearest_turn(body_points(posed, points), y, visible.astype(y.dtype))
     # the body turns about its pelvis: where the turned points' middle then lies says how far to move
     moved = y_mid - pelvis - turned(R, x_mid - pelvis)
     return start._replace(global_orient=axis_angle_from_matrix(R), transl=moved[..., 0, :])

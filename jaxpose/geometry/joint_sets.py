@@ -64,20 +64,17 @@ COMPOSITIONS = (
 )
 
 
-def joint_map(source: Skeleton, target: Skeleton) -> tuple[np.ndarray, np.ndarray]:
-    """The linear map from source to target: weights [J_t, J_s], 0 in unknown rows, and known [J_t] bool."""
-    weights, known = _joint_map(source, target)
-    return weights.copy(), known.copy()
-
-
 @lru_cache
-def _joint_map(source: Skeleton, target: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+def joint_map(source: Skeleton, target: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """The linear map from source to target, read only: weights [J_t, J_s], 0 in unknown rows, and known [J_t] bool."""
     rows = dict(zip(source.joints, np.eye(len(source.joints)), strict=True))
     for rule in COMPOSITIONS:
         if rule.joint not in rows and all(joint in rows for joint in rule.weights):
             rows[rule.joint] = sum((w * rows[joint] for joint, w in rule.weights.items()), np.zeros(len(source.joints)))
     known = np.array([joint in rows for joint in target.joints])
-    return np.stack([rows.get(joint, np.zeros(len(source.joints))) for joint in target.joints]), known
+    weights = np.stack([rows.get(joint, np.zeros(len(source.joints))) for joint in target.joints])
+    weights.flags.writeable = known.flags.writeable = False
+    return weights, known
 
 
 def convert_joints(points: Array, confidence: Array, source: Skeleton, target: Skeleton) -> tuple[Array, Array]:
@@ -92,7 +89,7 @@ def convert_joints(points: Array, confidence: Array, source: Skeleton, target: S
     check_joints(points, source)
     if confidence.shape != points.shape[:-1]:
         raise ValueError(f"confidence must be {points.shape[:-1]} as points are {points.shape}, got {confidence.shape}")
-    return _converted(points, confidence, *_joint_map(source, target))
+    return _converted(points, confidence, *joint_map(source, target))
 
 
 @jax.jit

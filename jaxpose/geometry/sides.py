@@ -14,7 +14,7 @@ import itertools
 import numpy as np
 
 from jaxpose.geometry.camera import extent_px
-from jaxpose.geometry.skeleton import Skeleton
+from jaxpose.geometry.skeleton import Skeleton, other_side
 from jaxpose.geometry.windows import rows_of_people
 
 _APART = 0.06  # of the person's extent, offsets that tell a side; shoulders seen from the front are 0.2 apart
@@ -58,9 +58,7 @@ def exchanged(
 
 def mirrored_sides(x: np.ndarray, skeleton: Skeleton, rows: np.ndarray) -> np.ndarray:
     """x [N, J, ...] with left and right joints of some rows in each other's place."""
-    order = np.arange(x.shape[1])
-    order[[*skeleton.left, *skeleton.right]] = [*skeleton.right, *skeleton.left]
-    return np.where(rows.reshape(-1, *(1,) * (x.ndim - 1)), x[:, order], x)
+    return np.where(rows.reshape(-1, *(1,) * (x.ndim - 1)), x[:, other_side(skeleton)], x)
 
 
 def mirrored(xy: np.ndarray, confidence: np.ndarray, skeleton: Skeleton) -> np.ndarray:

@@ -78,7 +78,7 @@ def tile(
     if stride is not None and (strict or not 1 <= stride <= length):
         given = "together with strict" if strict else f"{stride}"
         raise ValueError(f"stride: got {given}; needed 1..{length}, or none with strict")
-    order, bounds = _pieces(video, frame)
+    order, bounds = in_time(video, frame)
     parts = [
         _tile_piece(start, end - start, length, stride)
         for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
@@ -95,8 +95,11 @@ def piece_ends(video: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.repeat(bounds[:-1], lengths), np.repeat(bounds[1:] - 1, lengths)
 
 
-def _pieces(video: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows in the order of video and time [N], and where pieces start among them, with N at the end."""
+def in_time(video: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in the order of video and time [N], and where pieces start among them, with N at the end.
+
+    ValueError for an empty or ragged input, and a frame that comes twice.
+    """
     video, frame = np.asarray(video), np.asarray(frame)
     if video.ndim != 1 or video.shape != frame.shape or not len(video):
         raise ValueError(

@@ -193,6 +193,25 @@ def source_of(path: FilePath) -> Source:
     return path if isinstance(path, Source) else Source(path)
 
 
+def mapped(path: FilePath, dtype: Any, shape: Shape) -> np.ndarray:
+    """The array of a `.npy` file, mapped into memory; ValueError where it has another type or shape."""
+    array = load_arrays(path, "array")["array"]
+    if array.dtype != dtype or not has_shape(array, shape):
+        raise ValueError(f"{path}: {array.dtype} {list(array.shape)}; needed {np.dtype(dtype)} {shape_text(shape)}")
+    return array
+
+
+def has_shape(array: np.ndarray, *shapes: Shape) -> bool:
+    """Whether an array has one of the shapes, in which None is any length."""
+    same_axes = (shape for shape in shapes if len(shape) == array.ndim)
+    return any(all(n in (None, m) for m, n in zip(array.shape, shape, strict=True)) for shape in same_axes)
+
+
+def shape_text(*shapes: Shape) -> str:
+    """Shapes in an error message."""
+    return " or ".join(f"[{', '.join('any' if n is None else str(n) for n in shape)}]" for shape in shapes)
+
+
 def text_array(path: FilePath, texts: Sequence[str]) -> np.ndarray:
     """Array of texts, each of which takes as much memory as the longest; ValueError where that is far too much."""
     longest = max(map(len, texts), default=0)
@@ -223,10 +242,8 @@ def as_float(place: FilePath, what: str, value: Any, *shapes: Shape) -> np.ndarr
     value = np.asarray(value)
     if value.dtype.kind not in "fiub":
         raise ValueError(f"{place}: {what} of type {value.dtype}; needed real numbers")
-    fits = [len(s) == value.ndim and all(n in (None, m) for m, n in zip(value.shape, s, strict=True)) for s in shapes]
-    if shapes and not any(fits):
-        needed = " or ".join(f"[{', '.join('any' if n is None else str(n) for n in shape)}]" for shape in shapes)
-        raise ValueError(f"{place}: {what} is {list(value.shape)}; needed {needed}")
+    if shapes and not has_shape(value, *shapes):
+        raise ValueError(f"{place}: {what} is {list(value.shape)}; needed {shape_text(*shapes)}")
     return value.astype(np.float64)
 
 

@@ -87,14 +87,14 @@ def read_asf(path: FilePath) -> Asf:
 
 
 @reader("AMC file")
-def read_amc(path: FilePath, asf: Asf, *, fps: float = 120.0, degrees: bool | None = None) -> Take:
+def read_amc(path: FilePath, asf: Asf, *, fps: float = 120.0) -> Take:
     """Read a motion of the skeleton `asf`, `fps` frames a second; ValueError names file and line of a fault.
 
-    degrees: whether its angles are, where it has no line :DEGREES or :RADIANS; as in the .asf by default.
+    Where it has no line :DEGREES or :RADIANS, its angles are as those of the .asf.
     """
     if not (np.isfinite(fps) and fps > 0):
         raise ValueError(f"fps: needed a number above 0, got {fps}")
-    values, degrees = _values(path, asf, asf.degrees if degrees is None else degrees)
+    values, degrees = _values(path, asf)
     num_frames, names = len(values[0]), tuple(bone.name for bone in asf.bones)
     ends = np.stack([bone.direction * bone.length for bone in asf.bones])
     offsets = np.stack([ends[p] if p >= 0 else np.zeros(3) for p in asf.parents])
@@ -213,9 +213,9 @@ def _parents(lines: list[Line], bones: Mapping[str, Bone]) -> dict[str, str]:
     return parent_of
 
 
-def _values(path: FilePath, asf: Asf, degrees: bool) -> tuple[list[np.ndarray], bool]:
+def _values(path: FilePath, asf: Asf) -> tuple[list[np.ndarray], bool]:
     """For each bone its values [F, number of its degrees of freedom], and whether angles are in degrees."""
-    count = {bone.name: len(bone.dofs) for bone in asf.bones}
+    count, degrees = {bone.name: len(bone.dofs) for bone in asf.bones}, asf.degrees
     frames: list[tuple[str, dict[str, np.ndarray]]] = []
     for line in read_words(path, "#"):
         name = line.words[0]

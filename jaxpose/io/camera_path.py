@@ -84,39 +84,38 @@ def read_camera_path(path: FilePath) -> CameraPath:
     """The path in a file; ValueError names the file and line, what was found and what is needed."""
     source = source_of(path)
     if source.suffix == ".npz":
-        R, t, time, seconds, image = _of_arrays(source)
+        poses = _of_arrays(source)
     elif source.suffix == ".bin":
         raise ValueError(f"{source}: needed images.txt (colmap model_converter --output_type TXT), not a binary file")
     else:
         lines = read_words(source, "#") or [Line(str(source), ["comments alone"])]
-        R, t, time, seconds, image = _of_tum(lines) if len(lines[0].words) == 8 else _of_colmap(source, lines)
-    if len(time) < 2:
-        raise ValueError(f"{source}: {len(time)} poses; needed at least 2")
-    return CameraPath(R, as_finite(source, "translation", t), time, seconds, image, str(source))
+        poses = _of_tum(source, lines) if len(lines[0].words) == 8 else _of_colmap(source, lines)
+    if len(poses.time) < 2:
+        raise ValueError(f"{source}: {len(poses.time)} poses; needed at least 2")
+    as_finite(source, "translation", poses.t_cam)
+    return poses
 
 
-_Parts = tuple[np.ndarray, np.ndarray, np.ndarray, bool, tuple[str, ...]]  # fields of a CameraPath
-
-
-def _of_arrays(source: Source) -> _Parts:
+def _of_arrays(source: Source) -> CameraPath:
     z = source.arrays.having("rotation", "translation")
     R = as_rotation(source, "rotation", z["rotation"], (None, 3, 3))
     time = as_float(source, "seconds", z.get("seconds", np.arange(len(R))), (len(R),))
     if not (np.diff(time) > 0).all() or not np.isfinite(time).all():
         raise ValueError(f"{source}: seconds {time[:4].tolist()} ...; needed finite times that rise")
-    return R, as_finite(source, "translation", z["translation"], (len(R), 3)), time, "seconds" in z, ()
+    t = as_finite(source, "translation", z["translation"], (len(R), 3))
+    return CameraPath(R, t, time, "seconds" in z, (), str(source))
 
 
-def _of_tum(lines: list[Line]) -> _Parts:
+def _of_tum(source: Source, lines: list[Line]) -> CameraPath:
     rows = np.array([line.numbers(8) for line in lines])
     time, eye, R = rows[:, 0], rows[:, 1:4], np.swapaxes(_rotations(lines, rows[:, 4:]), -1, -2)
     if (late := np.diff(time) <= 0).any():
         line = lines[1 + int(np.argmax(late))]
         raise ValueError(f"{line.place}: time {line.words[0]} is not after the one before; needed times that rise")
-    return R, -np.einsum("pij,pj->pi", R, eye), time, bool((time % 1).any()), ()
+    return CameraPath(R, -np.einsum("pij,pj->pi", R, eye), time, bool((time % 1).any()), (), str(source))
 
 
-def _of_colmap(source: Source, lines: list[Line]) -> _Parts:
+def _of_colmap(source: Source, lines: list[Line]) -> CameraPath:
     images: list[Line] = []
     numbers: list[int] = []
     for before, line in zip([None, *lines], lines, strict=False):
@@ -132,7 +131,7 @@ def _of_colmap(source: Source, lines: list[Line]) -> _Parts:
     if (same := np.diff(time) == 0).any():
         raise ValueError(f"{source}: two images of number {time[np.argmax(same)]}; needed those of one camera")
     names = tuple(images[i].words[-1] for i in order)
-    return R[order], rows[order, 4:], time - float(time[0] > 0), False, names
+    return CameraPath(R[order], rows[order, 4:], time - float(time[0] > 0), False, names, str(source))
 
 
 def _rotations(lines: list[Line], xyzw: np.ndarray) -> np.ndarray:

@@ -188,9 +188,6 @@ def read_columns(
     if not rows:
         raise ValueError(f"{source}: no lines of numbers after the header")
 
-    def column(name: str) -> list[str]:
-        return [row[place[name]] for _, row in rows]
-
     def numbers(*names: str) -> np.ndarray:
         return _numbers(source, [(number, [row[place[name]] for name in names]) for number, row in rows])
 
@@ -199,8 +196,10 @@ def read_columns(
         if which:
             arrays[mark] = np.ones((len(rows), len(joints)))
             arrays[mark][:, which] = numbers(*(f"{joints[j]}_{mark}" for j in which))
-    there = [name for name in others if name in header]
-    return arrays | {n: text_array(source, column(n)) if n == "image" else numbers(n)[:, 0] for n in there}
+    for name in (name for name in others if name in header):
+        is_text = name == "image"
+        arrays[name] = text_array(source, [r[place[name]] for _, r in rows]) if is_text else numbers(name)[:, 0]
+    return arrays
 
 
 def read_keypoint_csv(source: Source, skeleton: Skeleton | None = None) -> Arrays:

@@ -84,16 +84,16 @@ def read_motion(
     fps: float | None = None,
     up: Literal["y", "z"] | None = None,
     pelvis: Sequence[float] | np.ndarray | None = None,
-    missing: Literal["error", "drop", "keep"] = "error",
+    gaps: bool = False,
     **retargeting: Any,
 ) -> Motion:
     """The motion in a file, whose format is detected by suffix and keys (module docstring).
 
     asf: the skeleton of an .amc file; by default the .asf beside it. fps: for files without a frame rate
     (default 30, 120 of .amc). up: of an .npz or .npy without one (default z with AMASS's keys, y for plain arrays).
-    pelvis: [3] metres, J_0 of the body model, for AMASS's `trans`. missing: frames with NaN or infinity are an error,
-    dropped and counted in `source`, or kept. retargeting: as of `retarget`, of .bvh and .amc. ValueError names the
-    file, and the frame or key with the fault.
+    pelvis: [3] metres, J_0 of the body model, for AMASS's `trans`. gaps: NaN and infinity stay; otherwise they are an
+    error. retargeting: as of `retarget`, of .bvh and .amc. ValueError names the file, and the frame or key with the
+    fault.
     """
     source = source_of(path)
     path, max_turns = source.path, 1
@@ -107,7 +107,7 @@ def read_motion(
             motion, max_turns = _motion(path, arrays, fps, up, pelvis), 1 if "" in arrays else 2
         case suffix:
             raise ValueError(f"{path}: no motion known by {suffix!r}; must be .npz, .npy, .bvh or .amc")
-    return check_motion(motion, path, missing, max_turns)
+    return check_motion(motion, path, gaps=gaps, max_turns=max_turns)
 
 
 @reader("file of motion")
@@ -120,7 +120,7 @@ def read_rotations(
     are brought within one; others are a ValueError (degrees?). Where the root is NaN it takes its value in the nearest
     frame that has one. Other arguments and errors as of `read_motion`.
     """
-    motion = read_motion(path, asf=asf, fps=fps, up=up, missing="keep" if gaps else "error")  # type: ignore[arg-type]  # checked there
+    motion = read_motion(path, asf=asf, fps=fps, up=up, gaps=gaps)  # type: ignore[arg-type]  # checked there
     known = np.isfinite(motion.body_pose).all(-1)
     root, transl = _nearest(motion.global_orient), _nearest(motion.transl)
     body = np.where(known[..., None], motion.body_pose, 0)

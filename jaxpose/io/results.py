@@ -58,9 +58,8 @@ def read_result(path: Path, skeleton: Skeleton) -> Result:
     up = check_up(str(z["up"]) if "up" in z else "-y", f"{path}: up")
     root = np.asarray(z["root"], np.float32).mean(0)[:, None] if "root" in z else np.zeros(3, np.float32)
     std = np.sqrt(np.trace(covariance_to_camera(covariance, up), axis1=-2, axis2=-1) / 3)
-    frame, person = (np.asarray(z[key]) if key in z else None for key in ("frame", "person"))
-    frame = np.arange(num) if frame is None else frame
-    person = np.zeros(num, np.int64) if person is None or person.ndim != 1 else person
+    frame, person = np.asarray(z.get("frame", np.arange(num))), np.asarray(z.get("person", 0))
+    person = np.zeros(num, np.int64) if person.ndim != 1 else person
     fps, calibration = as_rate(path, "fps", z["fps"]) if "fps" in z else None, str(z.get("calibration", ""))
     poses = to_camera(samples + root, up), to_camera(mean + root, up)
     return Result(*poses, std, frame, person, up, fps, calibration)
@@ -70,8 +69,6 @@ _COORDINATES = {
     "knee_flexion": ("knee_angle", 1),
     "hip_flexion": ("hip_flexion", 1),
     "hip_abduction": ("hip_adduction", -1),
-}
-_COORDINATES |= {
     "shoulder_flexion": ("arm_flex", 1),
     "shoulder_abduction": ("arm_add", -1),
     "elbow_flexion": ("elbow_flex", 1),

@@ -3,7 +3,7 @@
 World frame y up; a Motion has the position of the pelvis joint, not of the body model's origin.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -46,16 +46,12 @@ def posed(bones: np.ndarray, vectors: np.ndarray, pelvis: np.ndarray) -> tuple[n
     return world(Take(SMPL_22.joints, SMPL_22.parents, bones, rotation_matrices(vectors), places, 1.0))
 
 
-def check_motion(
-    motion: Motion, name: FilePath, missing: Literal["error", "drop", "keep"] = "error", max_turns: int = 1
-) -> Motion:
-    """The motion, without its frames of NaN if `missing` is "drop"; ValueError, opening with `name`, for faults.
+def check_motion(motion: Motion, name: FilePath, *, gaps: bool = False, max_turns: int = 1) -> Motion:
+    """The motion itself; ValueError, opening with `name`, for faults.
 
-    Faults are: no frames, a frame rate that is not positive, NaN, and rotations by more than `max_turns`. Files of
-    AMASS exceed one turn slightly (6.9 rad; spec/dposer.md 3), angles in degrees exceed two.
+    Faults are: no frames, a frame rate that is not positive, NaN unless `gaps` may be there, and rotations by more than
+    `max_turns`. Files of AMASS exceed one turn slightly (6.9 rad; spec/dposer.md 3), angles in degrees exceed two.
     """
-    if missing not in ("error", "drop", "keep"):
-        raise ValueError(f"missing: got {missing!r}, must be one of 'error', 'drop', 'keep'")
     if not len(motion.body_pose):
         raise ValueError(f"{name}: holds no frames; needed at least one")
     as_rate(name, "the frame rate", motion.fps)
@@ -63,15 +59,10 @@ def check_motion(
         raise ValueError(f"{name}: betas hold NaN or infinity; needed finite numbers")
     arrays = (motion.body_pose, motion.global_orient, motion.transl)
     whole = np.all([np.isfinite(a).reshape(len(a), -1).all(1) for a in arrays], axis=0)
-    if not whole.all() and missing != "keep":
+    if not whole.all() and not gaps:
         frames = np.flatnonzero(~whole)
-        if missing == "error":
-            fault = f"{len(frames)} frames hold NaN or infinity, the first {frames[0]}"
-            raise ValueError(f"{name}: {fault}; correct them, or drop such frames (missing 'drop')")
-        if len(frames) == len(whole):
-            raise ValueError(f"{name}: all {len(frames)} frames hold NaN or infinity; needed one that does not")
-        motion = take_frames(motion, np.flatnonzero(whole))
-        motion = motion._replace(source=f"{motion.source}; dropped {len(frames)} frames of NaN".lstrip("; "))
+        fault = f"{len(frames)} frames hold NaN or infinity, the first {frames[0]}"
+        raise ValueError(f"{name}: {fault}; needed finite numbers: correct or leave out such frames")
     rotations = np.concatenate([motion.global_orient[:, None], motion.body_pose], axis=1)
     angle = np.nan_to_num(np.linalg.norm(rotations, axis=-1))
     max_angle = 2 * np.pi * max_turns
@@ -85,10 +76,8 @@ def check_motion(
 def save_motion(path: FilePath, motion: Motion) -> None:
     """Write a motion as .npz with AMASS's names, but the pelvis' position as `transl`, and `up` "y"."""
     floats = {"pose_body": motion.body_pose.reshape(-1, 63), "root_orient": motion.global_orient}
-    floats |= {"transl": motion.transl}
-    others = {"mocap_frame_rate": motion.fps, "up": "y", "source": motion.source}
-    arrays = {name: np.asarray(value, np.float32) for name, value in floats.items()}
-    arrays |= {name: np.array(value) for name, value in others.items()}
+    arrays = {k: np.asarray(value, np.float32) for k, value in (floats | {"transl": motion.transl}).items()}
+    arrays |= {"mocap_frame_rate": np.array(motion.fps), "up": np.array("y"), "source": np.array(motion.source)}
     write_npz(path, arrays | ({} if motion.betas is None else {"betas": np.asarray(motion.betas, np.float32)}))
 
 

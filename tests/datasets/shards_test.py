@@ -63,7 +63,7 @@ def test_a_damaged_folder_is_named(tmp_path, folder):
         return change
 
     assert "no such file" in damaged(lambda copy: (copy / "00003.joints.npy").unlink())
-    assert "the index says" in damaged(index(rows=[5, 5, 4, 5, 4]))
+    assert "needed float32" in damaged(index(rows=[5, 5, 4, 5, 4]))
     assert "format 9" in damaged(index(format=9))
     assert "no index" in damaged(index(fields=[1]))
     assert "no such file" in damaged(lambda copy: (copy / "index.json").unlink())

@@ -25,7 +25,7 @@ from jaxpose.datasets import mocap
 from jaxpose.evaluation import protocols
 from jaxpose.geometry.skeleton import COCO_17, H36M_17, SMPL_22
 from jaxpose.io import calibration, motion
-from jaxpose.io.arrays import Source, load_arrays
+from jaxpose.io.arrays import Source, load_arrays, mapped
 from jaxpose.io.asf_amc import read_amc, read_asf
 from jaxpose.io.bvh import read_bvh, write_bvh
 from jaxpose.io.c3d import read_c3d, write_c3d
@@ -301,7 +301,7 @@ ENTRIES: dict[str, Entry] = {
         ehf.read_ply,
     ),
     "text.ply": Entry(lambda p: p.write_bytes(ehf_test.ply_bytes(ehf_test.VERTICES, "ascii")), ehf.read_ply),
-    "image.npy": Entry(_frames, lambda p: h36m._load_field(p.parent, "image", 4)),
+    "image.npy": Entry(_frames, lambda p: mapped(p, np.float32, (4, 17, 3))),
     "train.npz": Entry(_arrays(**_PREPARED), _rotations),
     "film.mp4": Entry(lambda p: write_video(p, map(picture, range(6))), _frames_read),
     "photo.png": Entry(lambda p: Image.fromarray(picture(1)).save(p), _frames_read),

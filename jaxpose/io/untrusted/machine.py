@@ -148,9 +148,6 @@ class Machine(pickle._Unpickler):
         value, key = self.stack.pop(), self.stack.pop()
         self._set([key, value])
 
-    def load_setitems(self) -> None:
-        self._set(self.pop_mark())  # type: ignore[attr-defined]
-
     def _set(self, items: list[Any]) -> None:
         keys = items[::2]
         if type(self.stack[-1]) not in (dict, OrderedDict):
@@ -159,20 +156,10 @@ class Machine(pickle._Unpickler):
             check_keys(keys)
         self.stack[-1].update(zip(keys, items[1::2], strict=True))
 
-    def load_append(self) -> None:
-        value = self.stack.pop()
-        self._extend([value])
-
-    def load_appends(self) -> None:
-        self._extend(self.pop_mark())  # type: ignore[attr-defined]
-
     def _extend(self, items: list[Any]) -> None:
         if type(self.stack[-1]) is not list:
             raise pickle.UnpicklingError(f"it appends to a {type(self.stack[-1]).__name__}")
         self.stack[-1].extend(items)
-
-    def load_bytearray8(self) -> None:
-        self.append(bytearray(self._read(int.from_bytes(self._read(8), "little"))))
 
     def _refuse(self) -> NoReturn:
         raise pickle.UnpicklingError("it uses extensions or buffers of another file, which are not allowed")
@@ -186,12 +173,11 @@ class Machine(pickle._Unpickler):
         pickle.BUILD[0]: load_build,
         pickle.DICT[0]: load_dict,
         pickle.SETITEM[0]: load_setitem,
-        pickle.SETITEMS[0]: load_setitems,
-        pickle.APPEND[0]: load_append,
-        pickle.APPENDS[0]: load_appends,
+        pickle.SETITEMS[0]: lambda self: self._set(self.pop_mark()),
+        pickle.APPEND[0]: lambda self: self._extend([self.stack.pop()]),
         pickle.EMPTY_SET[0]: lambda self: self.append([]),
-        pickle.ADDITEMS[0]: load_appends,
+        **dict.fromkeys((pickle.APPENDS[0], pickle.ADDITEMS[0]), lambda self: self._extend(self.pop_mark())),
         pickle.FROZENSET[0]: lambda self: self.append(self.pop_mark()),
-        pickle.BYTEARRAY8[0]: load_bytearray8,
+        pickle.BYTEARRAY8[0]: lambda self: self.append(bytearray(self._read(int.from_bytes(self._read(8), "little")))),
         **dict.fromkeys((code[0] for code in _FORBIDDEN), _refuse),
     }

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxpose.files import FilePath
-from jaxpose.io.arrays import checked_text, open_archive, open_member, read_header
+from jaxpose.io.arrays import Shape, checked_text, has_shape, open_archive, open_member, read_header, shape_text
 from jaxpose.io.untrusted.machine import Machine, Names, check_keys
 from jaxpose.reading import one_line, opened, shown
 
@@ -179,12 +179,15 @@ def describe(value: Any) -> str:
     return f"{type(value).__name__} {shown(value, 40)}"
 
 
-def array_of(value: Any, place: str, *tails: tuple[int, ...], finite: bool = True) -> np.ndarray:
-    """`value`, an array of numbers [F, *tail] with one of the `tails`, F > 0, finite if asked, or a ValueError."""
+def array_of(value: Any, place: str, *tails: Shape, finite: bool = True) -> np.ndarray:
+    """`value`, an array of numbers [F, *tail] with one of the `tails`, F > 0, finite if asked, or a ValueError.
+
+    None in a tail is any length.
+    """
+    shapes: list[Shape] = [(None, *tail) for tail in tails]
     is_numeric = isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
-    if not is_numeric or value.shape[1:] not in tails or not len(value):
-        needed = " or ".join(f"(F, {', '.join(map(str, tail))})" for tail in tails)
-        raise ValueError(f"{place}: needed an array {needed}, got {describe(value)}")
+    if not is_numeric or not has_shape(value, *shapes) or not value.size:
+        raise ValueError(f"{place}: needed an array {shape_text(*shapes)}, got {describe(value)}")
     good = np.isfinite(value).reshape(len(value), -1).all(1)
     if finite and not good.all():
         raise ValueError(f"{place}: frame {np.argmin(good)} is not finite")

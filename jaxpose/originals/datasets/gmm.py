@@ -26,7 +26,7 @@ from jaxpose.files import FilePath, atomic
 from jaxpose.geometry.camera import denormalise_screen
 from jaxpose.geometry.skeleton import H36M_17
 from jaxpose.io.arrays import as_size
-from jaxpose.io.untrusted.unpickle import describe, list_of_cameras, load_dict
+from jaxpose.io.untrusted.unpickle import array_of, describe, list_of_cameras, load_dict
 from jaxpose.reading import reader, shown
 
 Tree: TypeAlias = Mapping[str, Mapping[str, Sequence[np.ndarray]]]  # subject -> action -> cameras
@@ -166,10 +166,7 @@ def _checked(tree: Any, where: str, num_cameras: int | None) -> dict[str, dict[s
 
 
 def _array(array: Any, place: str) -> np.ndarray:
-    legal = isinstance(array, np.ndarray) and array.dtype.kind in "fiu" and array.ndim == 4 and 0 not in array.shape
-    if not legal or array.shape[1::2] != (len(H36M_17.joints), 5):
-        raise ValueError(f"{place}: needed numbers (F, 17, M, 5), got {describe(array)}")
-    values = array.astype(np.float64, copy=False)
+    values = array_of(array, place, (len(H36M_17.joints), None, 5), finite=False).astype(np.float64, copy=False)
     weight, sigma = values[..., 0], values[..., 3:]
     not_positive = (sigma < 0) | ((sigma == 0) & (weight > 0)[..., None])
     # how far from 1 a sum of probabilities of this type may be for `numpy.random.choice`

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpose.files import FilePath, draft_of, take_place, write_json
-from jaxpose.io.arrays import Source, load_arrays
+from jaxpose.io.arrays import Source, mapped
 from jaxpose.spaces.image_depth import ratio_of, to_image_depth
 
 FORMAT = "jaxpose-h36m-1"
@@ -92,7 +92,8 @@ def load_frames(folder: FilePath) -> Frames:
     """The frames of a folder that `writing_frames` made, memory-mapped; ValueError names a file that does not fit."""
     root = Path(folder)
     meta = load_meta(root)
-    return Frames(*(_load_field(root, name, meta["count"]) for name in Frames._fields))
+    layout = ((root / f"{name}.npy", *LAYOUT[name]) for name in Frames._fields)
+    return Frames(*(mapped(path, kind, (meta["count"], *shape)) for path, shape, kind in layout))
 
 
 def load_mixtures(folder: FilePath) -> np.ndarray | None:
@@ -101,12 +102,7 @@ def load_mixtures(folder: FilePath) -> np.ndarray | None:
     Memory-mapped; ValueError names a file that does not fit.
     """
     path, count = Path(folder) / MIXTURES, load_meta(folder)["count"]
-    if not path.is_file():
-        return None
-    array = load_arrays(path)["array"]
-    if array.ndim != 4 or array.shape[:2] != (count, 17) or array.shape[3] != 5 or array.dtype != np.float32:
-        raise ValueError(f"{path}: needed float32 ({count}, 17, M, 5), got {array.dtype} {array.shape}")
-    return array
+    return mapped(path, np.float32, (count, 17, None, 5)) if path.is_file() else None
 
 
 def has_truth(frames: Frames) -> np.ndarray:
@@ -191,12 +187,3 @@ def check_new(out: FilePath) -> Path:
     if not target.parent.is_dir():
         raise ValueError(f"{target}: {target.parent} is not a folder; must be a new folder in one that exists")
     return target
-
-
-def _load_field(root: Path, name: str, count: int) -> np.ndarray:
-    path, (shape, kind) = root / f"{name}.npy", LAYOUT[name]
-    array = load_arrays(path)["array"]
-    if array.shape != (count, *shape) or array.dtype != kind:
-        needed = f"{np.dtype(kind)} {(count, *shape)}"
-        raise ValueError(f"{path}: needed {needed} as meta.json says, got {array.dtype} {array.shape}")
-    return array

@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxpose.files import FilePath
 from jaxpose.io.untrusted.pickled_list import PickledList
-from jaxpose.io.untrusted.unpickle import arrays_of, describe, load_pickle
+from jaxpose.io.untrusted.unpickle import array_of, arrays_of, describe, load_pickle
 from jaxpose.originals.datasets.h36m import Frames, check_new, described, load_frames, writing_frames
 from jaxpose.reading import one_line, opened
 from jaxpose.spaces.image_depth import ratio_of, ratio_of_box
@@ -165,16 +165,11 @@ def _read_detections(path: Path, split: str) -> _Detections:
     if not isinstance(tree, dict) or not isinstance(tree.get(split), dict):
         actual = sorted(map(str, tree)) if isinstance(tree, dict) else describe(tree)
         raise ValueError(f"{path}: needed a dict with the split {split!r}, got {actual}")
-    arrays = []
-    for key, width in (("joint3d_image", 2), ("confidence", 1)):
-        value = _value(tree[split], key, f"{path}, {split}")
-        legal = isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.ndim == 3
-        if not legal or value.shape[1] != 17 or value.shape[2] < width:
-            raise ValueError(f"{path}, {split}, {key}: needed (N, 17, {width}), got {describe(value)}")
-        arrays.append(value[..., :width].astype(np.float32))
-    if len(arrays[0]) != len(arrays[1]):
-        raise ValueError(f"{path}, {split}: {len(arrays[0])} keypoints and {len(arrays[1])} confidences")
-    finite = np.isfinite(arrays[0]).all((1, 2)) & np.isfinite(arrays[1]).all((1, 2))
-    if not finite.all():
-        raise ValueError(f"{path}, {split}, frame {np.argmin(finite)}: a number that is not finite")
-    return arrays[0], arrays[1][..., 0]
+    place = f"{path}, {split}"
+    keypoints, confidence = (
+        array_of(_value(tree[split], key, place), f"{place}, {key}", *((17, n) for n in range(width, 4)))
+        for key, width in (("joint3d_image", 2), ("confidence", 1))
+    )
+    if len(keypoints) != len(confidence):
+        raise ValueError(f"{place}: {len(keypoints)} keypoints and {len(confidence)} confidences")
+    return keypoints[..., :2].astype(np.float32), confidence[..., 0].astype(np.float32)

@@ -29,7 +29,7 @@ from jaxpose.diffusion.mixture import Mixture
 from jaxpose.examples.clips import ClipExample, as_example, stretch
 from jaxpose.geometry.camera import project
 from jaxpose.geometry.skeleton import H36M_17, mirror, other_side
-from jaxpose.geometry.windows import piece_ends
+from jaxpose.geometry.windows import in_time, piece_ends
 from jaxpose.originals.datasets.h36m import Frames, has_truth
 from jaxpose.spaces.image_depth import encode
 from jaxpose.spaces.person import Statistics, encode_keypoints, fit_statistics, to_view
@@ -63,16 +63,12 @@ def film(frames: Frames, mixtures: np.ndarray | None = None) -> Filmed:
     known = np.flatnonzero(has_truth(frames))
     if not len(known):
         raise ValueError(f"frames: none of {len(frames.frame)} has a true pose; needed at least one")
-    rows = known[np.lexsort((frames.frame[known], frames.video[known]))]
-    video, frame = frames.video[rows], frames.frame[rows]
-    if (twice := (np.diff(video) == 0) & (np.diff(frame) == 0)).any():
-        row = np.argmax(twice)
-        raise ValueError(f"frames: frame {frame[row]} of video {video[row]} occurs twice; needed each once")
+    rows = known[in_time(frames.video[known], frames.frame[known])[0]]
     taken = (frames.keypoints, frames.confidence, frames.camera, frames.intrinsics)
     keypoints, confidence, camera, intrinsics = (jnp.asarray(x[rows]) for x in taken)
     spaced = np.linspace(0, len(rows) - 1, min(len(rows), _NUM_FITTED)).astype(int)
     statistics = _statistics(*(x[spaced] for x in (keypoints, confidence, camera, intrinsics)))
-    first, last = (jnp.asarray(x) for x in piece_ends(video, frame))
+    first, last = (jnp.asarray(x) for x in piece_ends(frames.video[rows], frames.frame[rows]))
     mixture = None
     if mixtures is not None:
         values = jnp.asarray(mixtures[rows])

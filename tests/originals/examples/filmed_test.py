@@ -155,7 +155,7 @@ def test_joints_are_hidden_for_a_whole_clip(drawn):
 
 def test_what_cannot_be_trained_on_is_named(frames, drawn):
     refuses("none of 40 has a true pose", film, frames._replace(root_depth=np.full(NUM, np.nan)))
-    refuses("occurs twice", film, frames._replace(frame=np.zeros(NUM, int)))
+    refuses("comes twice", film, frames._replace(frame=np.zeros(NUM, int)))
     refuses("flip: got", filmed_example, jax.random.key(0), drawn[0], NO_MASKS, flip=1.5)
 
 
