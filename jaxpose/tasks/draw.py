@@ -21,8 +21,7 @@ from jaxpose.diffusion.sampling import in_chunks, in_slices, map_hypotheses
 from jaxpose.model import Model, Recalibration
 from jaxpose.tasks.samplers import Run, Sampler, stochastic
 
-# Poses in flight at once: on 2 CPU cores the nearest of 512 to 12,800 to the matrix-product rate, by a little
-# (python -m experiments.benchmark --case=sampling).
+# Poses in flight at once: on 2 CPU cores the nearest of 512 to 12,800 to the rate of products (--case=sampling).
 ROWS_IN_FLIGHT = 4096
 _ON_AN_ACCELERATOR = 65_536  # one loop less; activations of 134 MB at a width of 512
 # Of more hypotheses than these: what a network makes of so many is small beside the result of 100,000
@@ -200,12 +199,14 @@ def in_order(values: Array, low: Array, high: Array) -> Array:
         return jnp.sort(values, 0)[jnp.stack([low, high])]
     bits = jnp.finfo(values.dtype).bits
     whole = jax.lax.bitcast_convert_type(values, jnp.dtype(f"uint{bits}"))
+    num = 4 if jax.default_backend() == "tpu" else 1  # bits a reading: a TPU pays for turns, a CPU for comparisons
 
-    def with_bit(i: Array, v: Array) -> Array:
-        bit = jnp.left_shift(jnp.ones((), whole.dtype), (bits - 2 - i).astype(whole.dtype))
-        return v | jnp.where((whole < (v | bit)).sum(0) <= low, bit, 0)
+    def with_bits(v: Array, place: Array) -> tuple[Array, None]:
+        more = (v | jnp.left_shift(jnp.asarray(k, whole.dtype), place) for k in range(1, 2**num))
+        return v | jnp.left_shift(sum(((whole < m).sum(0) <= low).astype(whole.dtype) for m in more), place), None
 
-    first = jax.lax.fori_loop(0, bits - 1, with_bit, jnp.zeros(whole.shape[1:], whole.dtype))
+    places = jnp.arange(0, bits - 1, num, whole.dtype)
+    first, _ = jax.lax.scan(with_bits, jnp.zeros_like(whole[0]), places, reverse=True)
     above = jnp.where(whole > first, whole, ~jnp.zeros_like(first)).min(0)
     second = jnp.where((whole <= first).sum(0) > high, first, above)
     return jax.lax.bitcast_convert_type(jnp.stack([first, second]), values.dtype)
@@ -258,8 +259,7 @@ def _moments(samples: Array, count: Array | None, order: Callable[..., Array]) -
     covariance = jnp.stack(rows, -2) / jnp.maximum(num - 1, 1)
     place = 0.9 * (num - 1).astype(samples.dtype)
     low = jnp.floor(place).astype(int)
-    squares = jnp.where(counts, sum(x * x for x in away), jnp.inf)
-    squared = order(squares, low, jnp.minimum(low + 1, num - 1))
+    squared = order(jnp.where(counts, sum(x * x for x in away), jnp.inf), low, jnp.minimum(low + 1, num - 1))
     # of the root 0, where the derivative of the square root is not finite
     first, second = jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1)), 0)
     return jnp.stack(mean, -1), covariance, first + (place - low) * (second - first)

@@ -103,7 +103,7 @@ def test_a_summary_of_the_first_samples_is_that_of_these_alone(size):
 def test_elements_in_rising_order_are_those_of_a_sort_also_where_values_are_equal(monkeypatch):
     values = np.random.default_rng(1).integers(0, 4, (7, 60)).astype(np.float32) * np.float32(0.37)
     values[5:] = np.inf
-    for device in ("cpu", "gpu"):
+    for device in ("cpu", "gpu", "tpu"):
         monkeypatch.setattr(jax, "default_backend", lambda device=device: device)
         for low in range(5):
             found = in_order(values, np.int32(low), np.int32(min(low + 1, 4)))
