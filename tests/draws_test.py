@@ -24,7 +24,6 @@ from jaxpose.diffusion.mixture import Mixture
 from jaxpose.model import ASSETS, load
 from jaxpose.tasks import complete_rotations as rotations_of
 from jaxpose.tasks import methods, observations, samplers
-from jaxpose.tasks.posterior import Observed
 from jaxpose.tasks.priors import fitted
 from jaxpose.tasks.score import lifted_log_density
 
@@ -202,23 +201,12 @@ def sight():
 
 @case("posterior.pseudo_inverse", methods.pseudo_inverse(3))
 @case("posterior.pseudo_inverse.smc", methods.pseudo_inverse(3, smc=True, robust=3.0))
-@case("posterior.dps", methods.dps(3))
-@case("posterior.dps.smc", methods.dps(3, smc=True))
 @case("posterior.dposer", methods.dposer(3))
 @case("posterior.focal", methods.pseudo_inverse(3), known_focal=False)
 @case("posterior.fast", methods.pseudo_inverse(3), "pose17_fast")
 def posterior(method: Any, name: str = "pose17", **options: Any):
     seen = observations.seen_by(sight(), **options)
     return jaxpose.posterior(KEY, jaxpose.prior_of(model(name)), seen, method=method, num_hypotheses=3)
-
-
-@case("posterior.replacement", methods.replacement(3))
-@case("posterior.replacement.smc", methods.replacement(3, smc=True))
-def replaced(method: Any):
-    mask = np.ones((21, 3), np.float32)
-    mask[list(rotations_of.PARTS["arms"])] = 0
-    seen = Observed(body_poses(1)[0], methods.Masked(mask), 0.05)
-    return jaxpose.posterior(KEY, jaxpose.prior_of(model("prior21")), seen, method=method, num_hypotheses=3)
 
 
 @case("prior.covariance")

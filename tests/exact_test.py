@@ -28,9 +28,6 @@ from experiments.models.pose17 import config as pose17
 from jaxpose import api
 from jaxpose.base import Camera
 from jaxpose.conditioning import MaskRates
-from jaxpose.diffusion import time_grid, vp
-from jaxpose.diffusion.smc import inpainting
-from jaxpose.diffusion.smc import run as run_particles
 from jaxpose.evaluation import aggregate, calibration, metrics
 from jaxpose.examples.bodies import Bodies, People
 from jaxpose.examples.rates import ViewRates
@@ -47,7 +44,7 @@ from jaxpose.spaces import person
 from jaxpose.tasks import fuse, generate, observations, priors, systematic
 from jaxpose.tasks.complete_rotations import METHODS as COMPLETIONS
 from jaxpose.tasks.complete_rotations import rotation_spread
-from jaxpose.tasks.methods import METHODS, Masked
+from jaxpose.tasks.methods import METHODS
 from jaxpose.tasks.posterior import Observed, posterior
 from jaxpose.tasks.score import log_density_all_round
 from jaxpose.tasks.typicality import denoising_error
@@ -111,18 +108,12 @@ def of_examples(key):
 
 
 def of_posteriors(key):
-    seen, masked = Observed(X[0], lambda x: x, 0.1), Observed(X[0], Masked(np.ones((17, 3))), 0.1)
+    seen = Observed(X[0], lambda x: x, 0.1)
     few = {name: partial(make, num_steps=2) for name, make in METHODS.items()}
-    methods = [(few["dposer"](), seen), (few["replacement"](smc=True), masked)]
-    methods += [(few[name](smc=True), seen) for name in ("dps", "pseudo_inverse")]
+    methods = [(few["dposer"](), seen), (few["pseudo_inverse"](smc=True), seen)]
     sparse = Observed(X[0, 0], lambda x: x[..., 0, :], 0.1)
     methods += [(few["pseudo_inverse"](robust=4.0), sparse)]
     return [posterior(key, PRIOR, given, method=method, num_hypotheses=2) for method, given in methods]
-
-
-def of_particles(key):
-    chain = inpainting(vp(), PRIOR.predict_fn, jnp.zeros((3, 17, 3)), jnp.ones((3, 17, 3), bool), jnp.eye(51))
-    return run_particles(key, jnp.zeros((2, 17, 3)), chain, time_grid(vp(), 2))
 
 
 def of_fusion(key):
@@ -207,7 +198,6 @@ BENEATH = {
         person.place(INTRINSICS, UV, SURE, X),
         person.tell_vertical(person.encode_points(X, SURE, SURE), VIEW, X[:, 0]),
     ),
-    "particles that follow a path": of_particles,
     "a camera of unknown focal length": lambda key: observations.fit_pinhole(
         observations.sight(UV[:1], SURE[:1], SURE[:1], Camera(INTRINSICS[None])), X
     ),

@@ -10,8 +10,8 @@ twists change only the variance. The mean of the weights estimates p(y). Both tr
 covariance, so p / q = exp(-|d|^2 / 2 - d . z), d the distance of the means in deviations and z the noise drawn. The
 means are those of `dpmpp_2m`, the prior's with the prior's past predictions, the proposal's with the steered ones.
 
-Source: Wu, Trippe et al., Twisted diffusion sampler (NeurIPS 2023), algorithm 1 (first order there); Trippe et al.,
-SMCDiff (ICLR 2023) for `inpainting`; Kitagawa (1996) for systematic resampling.
+Source: Wu, Trippe et al., Twisted diffusion sampler (NeurIPS 2023), algorithm 1 (first order there); Kitagawa (1996)
+for systematic resampling.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,10 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from jaxpose.base import Array, Key, PredictFn
+from jaxpose.base import Array, Key
 from jaxpose.diffusion.sde import SDE
 from jaxpose.diffusion.solvers import dpmpp_2m, fresh_share
-from jaxpose.diffusion.twisting import Twist, TwistFn, push, steered
+from jaxpose.diffusion.twisting import Twist, TwistFn, steered
 
 Opinion: TypeAlias = Any  # a pytree of arrays of one particle
 Memory: TypeAlias = Any
@@ -110,68 +110,15 @@ def twisted(sde: SDE, twist_fn: TwistFn) -> Chain:
     def move(key, i, x_t, memory, twist, t, s):
         free, past = mean.step(key, x_t, memory[0], t, s, lambda x, t: twist.prediction)
         guided, guided_past = mean.step(key, x_t, memory[1], t, s, lambda x, t: steered(sde, twist, t))
-        if twist.longest is not None:
-            guided = free + push(sde, twist, t, s)
         std = sde.sigma(s) * jnp.sqrt(fresh_share(sde, t, s))
         z = jax.random.normal(key, x_t.shape, x_t.dtype)
         away = (guided - free) / std
         return guided + std * z, (past, guided_past), -(away * (away / 2 + z)).sum()
 
     def finish(x_t: Array, twist: Twist, t: Array) -> Array:
-        return twist.prediction.x0 + push(sde, twist, t)
+        return steered(sde, twist, t).x0
 
     return Chain(lambda x: (mean.init(x), mean.init(x)), look, move, finish)
-
-
-def inpainting(sde: SDE, predict_fn: PredictFn, path: Array, held: Array, covariance: Array) -> Chain:
-    """Particles whose coordinates held [T+1, J, D] follow a noised observation `path` [T+1, J, D], and are weighted by
-    the prior's transition density; x at the first time must lie on the path too.
-
-    covariance: [J D, J D] of the states. A step from t draws from the bridge about x0_hat, with the covariance of x0
-                given x_t of Gaussian data: without it the weights are overconfident in large steps.
-    """
-    values, axes = jnp.linalg.eigh(covariance)
-    values = jnp.maximum(values, 0)
-
-    def look(x_t: Array, t: Array) -> tuple[Opinion, Array]:
-        return predict_fn(x_t, t, None), jnp.zeros((), x_t.dtype)
-
-    @jax.default_matmul_precision("highest")
-    def move(key, i, x_t, memory, prediction, t, s):
-        std = sde.sigma(s) * jnp.sqrt(fresh_share(sde, t, s))
-        new = (std / sde.sigma(s)) ** 2
-        mean = (sde.alpha(s) * prediction.x0 + sde.sigma(s) * jnp.sqrt(1 - new) * prediction.eps).ravel()
-        left = sde.sigma(t) ** 2 * values / (sde.alpha(t) ** 2 * values + sde.sigma(t) ** 2)
-        wide = jnp.sqrt(1 + (sde.alpha(s) * new / std) ** 2 * left)  # deviations along the axes, in units of std
-        on, goal = held[i + 1].ravel(), path[i + 1].ravel()
-        square = (axes * wide**2) @ axes.T
-        lower = jnp.linalg.cholesky(jnp.where(on[:, None] & on, square, jnp.eye(len(on))))
-        drawn = axes @ (wide * jax.random.normal(key, on.shape, x_t.dtype))
-        missed = jnp.where(on, (goal - mean) / std, 0)
-        # a draw, moved by what its held coordinates miss: a draw given them
-        gain = jax.scipy.linalg.cho_solve((lower, True), jnp.where(on, missed - drawn, 0))
-        x_s = jnp.where(on, goal, mean + std * (drawn + square @ gain))
-        whitened = jax.scipy.linalg.solve_triangular(lower, missed, lower=True)
-        return x_s.reshape(x_t.shape), memory, -jnp.square(whitened).sum() / 2
-
-    return Chain(lambda x: (), look, move, lambda x, prediction, t: prediction.x0)
-
-
-def noised_path(key: Key, sde: SDE, value: Array, noise: Array, times: Array) -> tuple[Array, Array]:
-    """(path, held), each [T+1, J, D]: an observation [J, D] with deviation `noise`, diffused by the process.
-
-    An observation with noise is a clean one at the level sigma / alpha = noise: above that it is noised further, below
-    that nothing is fixed. The nearest of the times, in log level, is taken for it: noise added for the rest would move
-    all particles by the same.
-    """
-    level = (sde.sigma(times) / sde.alpha(times))[:, None, None]
-    reachable = jnp.maximum(noise, level[-1])
-    nearest = level[jnp.abs(jnp.log(level) - jnp.log(reachable)).argmin(0), 0, 0]
-    variance = jnp.where(level > nearest, jnp.maximum(level, noise) ** 2, noise**2)
-    fresh = jnp.diff(variance[::-1], axis=0, prepend=noise[None] ** 2)
-    z = jax.random.normal(key, variance.shape, value.dtype)
-    path = value + jnp.cumsum(jnp.sqrt(jnp.maximum(fresh, 0)) * z, 0)[::-1]
-    return sde.alpha(times)[:, None, None] * path, level >= nearest
 
 
 def effective_number(log_weights: Array) -> Array:

@@ -4,21 +4,16 @@ A twist gives log p(y | x_t) and a direction in which it rises. It guides one sa
 (`smc.py`), which corrects the error of the estimate. With r = y - A(x0_hat), J the derivative of A at x0_hat, and N the
 measurement's noise:
 
-    pseudo_inverse   log N(r; 0, N^2 + J C J'),     change (d x0_hat / d x_t)' J' (N^2 + J C J')^-1 r
-    dps              log N(r; 0, N^2),              change: its gradient
+    log N(r; 0, N^2 + J C J'),     change (d x0_hat / d x_t)' J' (N^2 + J C J')^-1 r          (pseudo_inverse)
 
 C = (S^-1 + alpha^2 / sigma^2)^-1 is the covariance of x0 given x_t, for Gaussian data of covariance S: with S = s^2 it
-is the r_t^2 of `guidance.py`. So pseudo_inverse is exact for Gaussian data and linear A, whatever S, A and N >= 0 are.
-
-DPS has no such damping, and its explicit steps diverge where N is small beside that covariance. So a step goes along
-the change at most as far as brings one linear r to 0: |r / N|^2 / |gradient|^2 (Polyak's step).
+is the r_t^2 of `guidance.py`. So it is exact for Gaussian data and linear A, whatever S, A and N >= 0 are.
 
 `robust` takes the noise for Student's t of so many degrees of freedom: an outlier r_i counts as noise of variance
 N_i^2 (d + r_i^2 / (N_i^2 + [J C J']_ii)) / (d + 1).
 
-Source: Song et al., Pseudoinverse-guided diffusion models (ICLR 2023); Chung et al., Diffusion posterior sampling
-(ICLR 2023); Wu et al., Practical and asymptotically exact conditional sampling (NeurIPS 2023) for the name and use;
-Polyak, Introduction to optimization (1987), section 5.3; Lange et al., Robust modeling using the t distribution (1989).
+Source: Song et al., Pseudoinverse-guided diffusion models (ICLR 2023); Wu et al., Practical and asymptotically exact
+conditional sampling (NeurIPS 2023) for the name and use; Lange et al., Robust modeling using the t distribution (1989).
 """
 
 import math
@@ -31,7 +26,7 @@ from jax.scipy.stats import norm
 from jax.scipy.stats import t as student
 
 from jaxpose.base import Array, PredictFn, Prediction
-from jaxpose.diffusion.sde import SDE, log_snr
+from jaxpose.diffusion.sde import SDE
 
 
 class Measurement(NamedTuple):
@@ -49,13 +44,11 @@ class Measurement(NamedTuple):
 
 
 class Twist(NamedTuple):
-    """prediction: the prior's own at x_t [J, D]; change: of the score, [J, D]; log_value: [] nats;
-    longest: [] how far a step may go along the change, None where the twist is damped already."""
+    """prediction: the prior's own at x_t [J, D]; change: of the score, [J, D]; log_value: [] nats."""
 
     prediction: Prediction
     change: Array
     log_value: Array
-    longest: Array | None = None
 
 
 # (x_t [J, D], t scalar) -> Twist, for one pose: many are a vmap
@@ -65,23 +58,6 @@ TwistFn: TypeAlias = Callable[[Array, Array], Twist]
 def log_likelihood(measurement: Measurement, x0: Array) -> Array:
     """log p(y | x0) [] of one pose [J, D], in nats, constants included."""
     return _log_density(measurement, measurement.residual_fn(x0), measurement.noise)
-
-
-def dps(predict_fn: PredictFn, measurement: Measurement) -> TwistFn:
-    """The twist of plain diffusion posterior sampling, differentiated through the network; needs noise > 0."""
-
-    def twist(x_t: Array, t: Array) -> Twist:
-        def value(x_t: Array) -> tuple[Array, tuple[Prediction, Array]]:
-            prediction = predict_fn(x_t, t, None)
-            residual = measurement.residual_fn(prediction.x0)
-            log_value = _log_density(measurement, residual, measurement.noise)
-            return log_value, (prediction, log_value - _log_density(measurement, 0 * residual, measurement.noise))
-
-        (log_value, (prediction, below)), change = jax.value_and_grad(value, has_aux=True)(x_t)
-        longest = -2 * below / jnp.maximum(jnp.square(change).sum(), jnp.finfo(x_t.dtype).tiny)
-        return Twist(prediction, change, log_value, longest)
-
-    return twist
 
 
 def pseudo_inverse(predict_fn: PredictFn, sde: SDE, measurement: Measurement, covariance: Array) -> TwistFn:
@@ -128,15 +104,6 @@ def steered(sde: SDE, twist: Twist, t: Array) -> Prediction:
     x0, eps, score = twist.prediction
     change = twist.change
     return Prediction(x0 + sigma**2 / alpha * change, eps - sigma * change, score + change)
-
-
-def push(sde: SDE, twist: Twist, t: Array, s: Array | None = None) -> Array:
-    """The twist's change of x_s [J, D] in a first-order step from t, limited in length; s None: of x0 in the last
-    step."""
-    reach = sde.sigma(t) ** 2 / sde.alpha(t)
-    if s is not None:
-        reach = -sde.alpha(s) * jnp.expm1(log_snr(sde, t) - log_snr(sde, s)) * reach
-    return (reach if twist.longest is None else jnp.minimum(reach, twist.longest)) * twist.change
 
 
 def _log_density(measurement: Measurement, residual: Array, scale: Array) -> Array:

@@ -29,7 +29,7 @@ STEPS = 25  # chosen on the walker: in four cameras and in one, error and spread
 # Degrees of freedom of Student's t, of 1, 3 and none chosen on the walker: every fifth frame of its videos by BlazePose
 # is 68, 52 and 91 mm from the triangulation, and of OpenPose's keypoints 21, 18 and 11.
 _DEGREES = 3.0
-_METHODS = ("pseudo_inverse", "dps")
+_METHODS = ("pseudo_inverse",)
 _SHARED = 1 << 30  # folded into the run's key, beyond any number of a block: of the errors that all moments share
 _MOMENTS = 8  # worked on at once: a line of progress every few seconds
 

@@ -13,35 +13,23 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxpose.base import Array, Condition, Key
+from jaxpose.base import Array, Key
 from jaxpose.compiled import check_num
 from jaxpose.diffusion import twisting
-from jaxpose.diffusion.guidance import replace
 from jaxpose.diffusion.minimise import minimise
 from jaxpose.diffusion.regulariser import regulariser, summed, unit
 from jaxpose.diffusion.sde import time_at, time_grid
-from jaxpose.diffusion.smc import Chain, Particles, inpainting, noised_path, run, twisted
-from jaxpose.diffusion.twisting import Measurement, TwistFn, log_likelihood
+from jaxpose.diffusion.smc import Particles, run, twisted
+from jaxpose.diffusion.twisting import Measurement, log_likelihood
 from jaxpose.tasks.priors import Prior, drawn
 
 _NUM_FIRST = 20  # solver steps of the draws where dposer starts
-_EXACT = 1e-9  # the least noise in weights, in units of state
 _LEARNING_RATE = 0.1  # in units of state, falling to 1 % of it
 RESAMPLE_BELOW = 0.5  # of the particles' number (Wu et al., 2023)
 _SMOOTHING = (1.0, 0.05)  # sigma / alpha at dposer's first and last step
 
 # decoded x [..., J, D'] -> [..., M...], differentiable; it is called with one pose
 Operator: TypeAlias = Callable[[Array], Array]
-
-
-class Masked(NamedTuple):
-    """The operator of observed coordinates: x [..., J, D] -> x; entries whose mask [J, D] is 0 are not observed."""
-
-    mask: Array
-
-    def __call__(self, x: Array) -> Array:
-        """x itself: the mask acts on the observation."""
-        return x
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,28 +61,13 @@ def pseudo_inverse(num_steps: int = 50, *, smc: bool = False, robust: float | No
     return Method("pseudo_inverse", _guided, num_steps, smc, robust)
 
 
-def dps(num_steps: int = 50, *, smc: bool = False, robust: float | None = None) -> Method:
-    """Diffusion posterior sampling; its mean and spread are wrong by a known amount. Noise must be > 0."""
-    return Method("dps", _guided, num_steps, smc, robust, exact=False)
-
-
-def replacement(num_steps: int = 50, *, smc: bool = False) -> Method:
-    """Observed coordinates set to their noised value; for `Masked` operators."""
-    return Method("replacement", _replaced, num_steps, smc)
-
-
 def dposer(num_steps: int = 300, *, robust: float | None = None) -> Method:
     """Adam down the DPoser regulariser: modes, not samples. Noise must be > 0. It has no densities, so no smc."""
     return Method("dposer", _descended, num_steps, robust=robust, exact=False)
 
 
 # the name on the command line -> Method
-METHODS: dict[str, Callable[..., Method]] = {
-    "replacement": replacement,
-    "dps": dps,
-    "pseudo_inverse": pseudo_inverse,
-    "dposer": dposer,
-}
+METHODS: dict[str, Callable[..., Method]] = {"pseudo_inverse": pseudo_inverse, "dposer": dposer}
 
 
 class Seen(NamedTuple):
@@ -104,14 +77,6 @@ class Seen(NamedTuple):
     seen: Array
     noise: Array
     operator: Operator
-
-
-class _Held(NamedTuple):
-    """Coordinates of a state that are set to a value: value, mask and noise of the value, [J, D] each."""
-
-    value: Array
-    mask: Array
-    noise: Array
 
 
 def measurement_of(prior: Prior, seen: list[Seen], robust: float | None) -> Measurement:
@@ -126,20 +91,11 @@ def measurement_of(prior: Prior, seen: list[Seen], robust: float | None) -> Meas
 
 
 def _guided(key: Key, prior: Prior, seen: list[Seen], start: Array, method: Method, chunk: int) -> Particles:
-    chain = twisted(prior.sde, _twist_fn(prior, measurement_of(prior, seen, method.robust), method))
-    particles = _particles(key, prior, start, chain, method, chunk)
-    return particles if method.smc else _unweighted(particles.x0)
-
-
-def _particles(key: Key, prior: Prior, start: Array, chain: Chain, method: Method, chunk: int) -> Particles:
+    measurement = measurement_of(prior, seen, method.robust)
+    chain = twisted(prior.sde, twisting.pseudo_inverse(prior.predict_fn, prior.sde, measurement, _covariance(prior)))
     threshold = RESAMPLE_BELOW if method.smc else 0.0
-    return run(key, start, chain, time_grid(prior.sde, method.num_steps), threshold=threshold, chunk=chunk)
-
-
-def _twist_fn(prior: Prior, measurement: Measurement, method: Method) -> TwistFn:
-    if not method.exact:
-        return twisting.dps(prior.predict_fn, measurement)
-    return twisting.pseudo_inverse(prior.predict_fn, prior.sde, measurement, _covariance(prior))
+    particles = run(key, start, chain, time_grid(prior.sde, method.num_steps), threshold=threshold, chunk=chunk)
+    return particles if method.smc else _unweighted(particles.x0)
 
 
 def _covariance(prior: Prior) -> Array:
@@ -149,39 +105,6 @@ def _covariance(prior: Prior) -> Array:
 def _unweighted(states: Array) -> Particles:
     num = len(states)
     return Particles(states, jnp.full(num, -math.log(num)), jnp.full(1, float(num)), jnp.asarray(jnp.nan))
-
-
-def _held(prior: Prior, observed: list[Seen]) -> _Held:
-    """All observations of coordinates as one, in units of state: means weighted by 1 / noise^2."""
-    states, masks, noises = [], [], []
-    for o in observed:
-        value, beside = prior.encode(o.value), prior.encode(o.value + o.noise)
-        visible = o.seen if o.seen.shape == value.shape else o.seen.all(-1, keepdims=True)
-        states.append(value)
-        masks.append(jnp.broadcast_to(visible, value.shape))
-        noises.append(jnp.abs(beside - value))
-    weight = jnp.stack(masks) / jnp.maximum(jnp.stack(noises), _EXACT) ** 2
-    total = jnp.maximum(weight.sum(0), 1e-30)
-    noise = jnp.stack(noises).min(0) if len(observed) == 1 else 1 / jnp.sqrt(total)
-    mask = jnp.stack(masks).any(0)
-    return _Held((weight * jnp.stack(states)).sum(0) / total, mask, jnp.where(mask, noise, 0))
-
-
-def _replaced(key: Key, prior: Prior, seen: list[Seen], start: Array, method: Method, chunk: int) -> Particles:
-    held, sde, times = _held(prior, seen), prior.sde, time_grid(prior.sde, method.num_steps)
-    if method.smc:
-        path_key, key = jax.random.split(key)
-        path, on = noised_path(path_key, sde, held.value, held.noise, times)
-        on &= held.mask
-        chain = inpainting(sde, prior.predict_fn, path, on, _covariance(prior))
-        particles = _particles(key, prior, jnp.where(on[0], path[0], start), chain, method, chunk)
-    else:
-        cond = Condition(held.value, held.mask.astype(held.value.dtype))
-        particles = _unweighted(drawn(key, prior, start, times, chunk, replace(sde, cond, held.noise)))
-    # what is known better than the noise of the last time is returned unchanged
-    exact = held.mask & (sde.sigma(times[-1]) >= sde.alpha(times[-1]) * held.noise)
-    # the particles' weights are those of one noised path: no estimate of p(y)
-    return particles._replace(x0=jnp.where(exact, held.value, particles.x0), log_evidence=jnp.asarray(jnp.nan))
 
 
 def _descended(key: Key, prior: Prior, seen: list[Seen], start: Array, method: Method, chunk: int) -> Particles:

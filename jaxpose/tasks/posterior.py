@@ -5,16 +5,13 @@
 The prior is anything with a score: a released model, under a condition or not (`prior_of`), or an oracle. NaN entries
 of an observation are not observed.
 
-    replacement      observed coordinates are set to their value as the process noises it; linear masks only. Hidden
-                     coordinates are moved too little by them
-    dps              diffusion posterior sampling, differentiated through the network; a known wrong mean and spread
     pseudo_inverse   exact for Gaussian priors and linear operators, an approximation for others (diffusion/twisting.py)
     dposer           a maximum of the posterior from each draw of the prior, down the DPoser regulariser
                      (`diffusion/regulariser.py`): its hypotheses are modes, not samples; their spread is no uncertainty
 
-Each of the first three may run as particles (`smc=True`), weighted and resampled: exact as H grows, for the solver's
-own law. Only this gives several modes their weights: docs/benchmarks.md has a table of by how much
-each method misses a posterior that is known.
+The first may run as particles (`smc=True`), weighted and resampled: exact as H grows, for the solver's own law. Only
+this gives several modes their weights: docs/benchmarks.md has a table of by how much each misses a posterior that is
+known, and of two other methods that missed it by more.
 
 dposer's energy is in nats at every t: (alpha / sigma)^2 |x0 - x0_hat(x_t)|^2 / 2, whose slope is that of -log p
 smoothed by noise sigma / alpha, while t falls. The observations are smoothed by as much: Adam fails in narrow valleys.
@@ -34,7 +31,7 @@ from jaxpose.base import Array, Key
 from jaxpose.compiled import as_pytree, check_numbers, check_shape, check_values, checked
 from jaxpose.diffusion.twisting import log_likelihood
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT
-from jaxpose.tasks.methods import Masked, Method, Operator, Seen, measurement_of, pseudo_inverse
+from jaxpose.tasks.methods import Method, Operator, Seen, measurement_of, pseudo_inverse
 from jaxpose.tasks.priors import Prior, bound, starts
 
 _MOST = 1e9  # of a value, in its unit
@@ -44,7 +41,7 @@ class Observed(NamedTuple):
     """One measurement of a pose: value = operator(x) + noise.
 
     value:    [M...] as the operator gives it, NaN where nothing was observed.
-    operator: a function of decoded poses; one that holds arrays is a pytree (`jax.tree_util.Partial`, `Masked`).
+    operator: a function of decoded poses; one that holds arrays is a pytree (`jax.tree_util.Partial`).
     noise:    standard deviation in the unit of the value, broadcasting to it.
     """
 
@@ -82,7 +79,7 @@ def posterior(
     """Draw H poses on which the prior and the observations agree; compiled once for shapes, functions and method.
 
     observed: measurements of one pose, whose log likelihoods add up. Many poses are a vmap or `jax.lax.map`.
-    method:   of `pseudo_inverse` (default), `dps`, `replacement`, `dposer`.
+    method:   of `pseudo_inverse` (default), `dposer`.
     chunk:    hypotheses whose network calls are made at once.
     ValueError for shapes that do not fit and noise that is out of range.
     """
@@ -121,8 +118,6 @@ def _seen(prior: Prior, observed: Observed) -> Seen:
     given = _shape(prior, observed)
     value = jnp.asarray(observed.value, jnp.result_type(float))
     visible = jnp.isfinite(value)
-    if isinstance(observed.operator, Masked):
-        visible &= jnp.broadcast_to(observed.operator.mask, given) > 0
     noise = jnp.where(visible, jnp.broadcast_to(jnp.asarray(observed.noise, value.dtype), given), 1)
     return Seen(jnp.where(visible, value, 0), visible, noise, observed.operator)
 
@@ -134,13 +129,11 @@ def _shape(prior: Prior, observed: Observed) -> tuple[int, ...]:
 def _check(prior: Prior, observed: Observed, method: Method, which: str) -> None:
     if not isinstance(observed, Observed) or not callable(observed.operator):
         raise ValueError(f"observed{which}: needed an Observed with a function as operator, got {observed!r:.40}")
-    value, operator, noise = observed
+    value, _, noise = observed
     given = _shape(prior, observed)
     check_shape(f"observed{which}", value, given, note=" as the operator gives")
     check_numbers(f"observed{which}", value, -_MOST, _MOST, missing=True)
     check_numbers(f"noise{which}", noise, -_MOST, _MOST)
-    if method.name == "replacement" and not isinstance(operator, Masked):
-        raise ValueError(f"operator{which}: 'replacement' needs a Masked, got {operator!r}; others take any")
     # the trailing axes must agree, or be 1
     fits = zip(jnp.shape(noise)[::-1], given[::-1], strict=False)
     if jnp.ndim(noise) > len(given) or any(n not in (1, g) for n, g in fits):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from jaxpose.base import Array, Condition, Key, PredictFn, Prediction, ProjectFn
+from jaxpose.base import Array, Condition, Key, PredictFn, Prediction
 from jaxpose.compiled import as_pytree
 from jaxpose.diffusion.sampling import sample
 from jaxpose.diffusion.sde import SDE, prior_sample, time_grid
@@ -29,7 +29,6 @@ class Prior:
     predict_fn: of states [..., J, D]; it is called with cond=None (a condition is bound by `prior_of`).
     shape:      (J, D) of a state.
     decode:     state [..., J, D] -> what operators are given [..., J, D'] (metres or radians), for any leading axes.
-    encode:     the way back, joint by joint; only `replacement` needs it.
     covariance: [J D, J D] of the states, for the methods (`fitted` measures it); None: independent numbers of 1.
     """
 
@@ -37,7 +36,6 @@ class Prior:
     sde: SDE = flax.struct.field(pytree_node=False)
     shape: tuple[int, int] = flax.struct.field(pytree_node=False)
     decode: Callable[[Array], Array] = Partial(_same)
-    encode: Callable[[Array], Array] = Partial(_same)
     covariance: Array | None = None
 
 
@@ -55,9 +53,7 @@ def prior_of(model: Model, cond: Condition | None = None) -> Prior:
     if cond is not None and not model.spec.conditioned:
         raise ValueError(f"cond: {model.spec.name!r} is a prior over rotations, which takes no condition")
     cond = null_condition(model) if cond is None else cond
-    return Prior(
-        Partial(_predict, model, cond), decode=Partial(Model.decode, model), encode=Partial(Model.encode, model), **law
-    )
+    return Prior(Partial(_predict, model, cond), decode=Partial(Model.decode, model), **law)
 
 
 def fitted(key: Key, prior: Prior, num: int = 256, num_steps: int = 20) -> Prior:
@@ -85,20 +81,19 @@ def starts(key: Key, prior: Prior, num: int) -> Array:
     return jax.vmap(lambda k: prior_sample(k, prior.sde, prior.shape))(keys)
 
 
-def drawn(key: Key, prior: Prior, start: Array, times: Array, chunk: int, project: ProjectFn | None = None) -> Array:
+def drawn(key: Key, prior: Prior, start: Array, times: Array, chunk: int) -> Array:
     """States [H, J, D] of the prior's own sampler from its starts."""
 
     def one(h: Array) -> Array:
         solver = dpmpp_2m(prior.sde, eta=1.0)
-        return sample(jax.random.fold_in(key, h), start[h], prior.predict_fn, solver, times, project=project)
+        return sample(jax.random.fold_in(key, h), start[h], prior.predict_fn, solver, times)
 
     return jax.lax.map(one, jnp.arange(len(start)), batch_size=min(chunk, len(start)))
 
 
 def bound(prior: Prior) -> Prior:
     """The prior with all its functions as pytrees."""
-    predict_fn, decode, encode = (as_pytree(f) for f in (prior.predict_fn, prior.decode, prior.encode))
-    return dataclasses.replace(prior, predict_fn=predict_fn, decode=decode, encode=encode)
+    return dataclasses.replace(prior, predict_fn=as_pytree(prior.predict_fn), decode=as_pytree(prior.decode))
 
 
 def _predict(model: Model, cond: Condition | None, x_t: Array, t: Array, none: None) -> Prediction:

@@ -6,7 +6,7 @@ import laws
 import numpy as np
 from scipy import stats
 
-from jaxpose.diffusion.twisting import Measurement, dps, log_likelihood, pseudo_inverse, push, steered
+from jaxpose.diffusion.twisting import Measurement, log_likelihood, pseudo_inverse, steered
 
 LAW, SDE = laws.correlated(), laws.PROCESSES["sub_vp"]
 PREDICT = laws.oracle(LAW, SDE)
@@ -52,7 +52,6 @@ def test_pseudo_inverse_is_exact_for_every_gaussian_linear_map_and_time(x64):
         gain = left @ MATRIX.T @ np.linalg.inv(law.cov)
         both = mean(x.ravel()) + gain @ (GOAL - law.mean)
         np.testing.assert_allclose(steered(SDE, twist, jnp.asarray(t)).x0.ravel(), both, rtol=1e-6)
-        np.testing.assert_allclose((twist.prediction.x0 + push(SDE, twist, t)).ravel(), both, rtol=1e-6)
 
 
 def test_single_precision_takes_tiny_noise_copies_and_what_is_not_seen():
@@ -78,31 +77,6 @@ def test_single_precision_takes_tiny_noise_copies_and_what_is_not_seen():
     np.testing.assert_allclose(copies.change.ravel(), expected, rtol=2e-2)
     np.testing.assert_allclose(got.log_value, without.log_value, rtol=1e-4)
     np.testing.assert_allclose(got.change, without.change, rtol=1e-4)
-
-
-def test_dps_is_the_gradient_through_the_network_and_stops_at_the_measurement(x64):
-    x, t = jnp.asarray(np.random.default_rng(0).normal(size=(2, 2))), jnp.asarray(0.3)
-    mean, _, slope = of_the_state(0.3)
-    error = GOAL - MATRIX @ mean(np.asarray(x).ravel())
-    one, s = measured(MATRIX[:1], GOAL[:1], 1e-4), jnp.asarray(0.2)
-
-    @jax.jit
-    def twists(x, t):
-        twist, exact, loose = (
-            dps(PREDICT, m)(x, t) for m in (measured(MATRIX, GOAL, 0.4), one, measured(MATRIX[:1], GOAL[:1], 30.0))
-        )
-        after = PREDICT(x + push(SDE, exact, t, s), t).x0
-        return twist, one.residual_fn(after), loose, push(SDE, loose, t, s)
-
-    twist, left, loose, pushed = twists(x, t)
-    np.testing.assert_allclose(twist.log_value, stats.norm(0, 0.4).logpdf(error).sum(), rtol=1e-9)
-    np.testing.assert_allclose(twist.change.ravel(), slope.T @ MATRIX.T @ error / 0.16, rtol=1e-9)
-    # one linear row, so exact that an explicit step would overshoot: the longest step lands on it
-    np.testing.assert_allclose(left, 0, atol=1e-9)
-    # loose enough, the step is DPS' own: the change times what a unit of the score moves x_s by
-    ratio = (SDE.alpha(t) * SDE.sigma(s) / SDE.alpha(s) / SDE.sigma(t)) ** 2
-    reach = SDE.alpha(s) * (1 - ratio) * SDE.sigma(t) ** 2 / SDE.alpha(t)
-    np.testing.assert_allclose(pushed, reach * loose.change, rtol=1e-9)
 
 
 def test_robust_noise_is_student_s_and_forgets_an_outlier(x64):

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import multivariate_normal
 from shared import refuses
 
-from jaxpose.tasks.methods import METHODS, Masked, Method, dposer, dps, pseudo_inverse, replacement
+from jaxpose.tasks.methods import METHODS, Method, dposer, pseudo_inverse
 from jaxpose.tasks.posterior import Observed, posterior
 from jaxpose.tasks.priors import Prior, fitted, prior_of
 
@@ -108,21 +108,6 @@ def test_particles_find_the_weights_of_the_modes_and_the_evidence(two_modes):
     assert np.isnan(alone.log_evidence)
 
 
-@pytest.mark.slow
-def test_replacement_keeps_what_is_observed_and_particles_tell_the_rest():
-    """Of four correlated numbers two are known, one exactly: NaN and masked entries are neither."""
-    noise = np.array([[0.0, 1.0], [0.2, 1.0]])
-    mean, cov, _ = exact(MEAN, S, np.eye(4)[[0, 2]], np.array([0.6, -0.4]), noise[:, 0])
-    deviation = np.sqrt(np.diag(cov))[1:]
-    off = {}
-    for smc in (False, True):
-        found = draw(PRIOR, Observed(VALUE, Masked(MASK), noise), method=replacement(smc=smc), num_hypotheses=2000)
-        np.testing.assert_array_equal(found.samples[:, 0, 0], np.float32(0.6))
-        assert np.isfinite(found.samples).all()
-        off[smc] = np.abs((moments(found)[0] - mean)[1:] / deviation).max()
-    assert off[True] < 0.15 < 0.2 < off[False], off
-
-
 def test_dposer_goes_to_the_likeliest_pose():
     found = draw(PRIOR, Observed(GOAL, rows(0, 1, 2), 0.3), method=dposer(), num_hypotheses=50)
     mean, cov, _ = exact(MEAN, S, MATRIX, GOAL, 0.3)
@@ -142,7 +127,8 @@ def test_a_model_is_a_prior_in_metres():
     mask = np.zeros((17, 3), np.float32)
     mask[[1, 4, 9, 13, 16]] = 1
     num = 400
-    found = draw(prior, Observed(truth, Masked(mask), 0.02), method=pseudo_inverse(30), num_hypotheses=num)
+    shown = np.where(mask > 0, truth, np.nan)
+    found = draw(prior, Observed(shown, lambda x: x, 0.02), method=pseudo_inverse(30), num_hypotheses=num)
     mean, spread, _ = exact(
         pose_oracle.MEAN.ravel(), cov, np.eye(51)[mask.ravel() > 0], truth.ravel()[mask.ravel() > 0], 0.02
     )
@@ -163,8 +149,6 @@ def test_a_fitted_prior_has_the_law_s_covariance():
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [
-        ({}, {"method": replacement()}, "operator: 'replacement' needs a Masked"),
-        ({"noise": 0.0}, {"method": dps()}, r"noise: 'dps' needs numbers > 0, got 0\.0"),
         ({"noise": 0.0}, {"method": dposer()}, r"noise: 'dposer' needs numbers > 0, got 0\.0"),
         ({"noise": -1.0}, {}, r"noise: 'pseudo_inverse' needs numbers >= 0, got -1\.0"),
         ({"noise": np.ones(2)}, {}, r"noise: needed to broadcast to \[3\], got \[2\]"),
@@ -182,7 +166,7 @@ def test_what_is_wrong_is_named(changes, options, message):
 
 def test_a_method_s_numbers_are_checked_where_it_is_made_and_it_is_a_value():
     refuses(r"robust: needed degrees of freedom > 0 or None, got 0\.0", pseudo_inverse, robust=0.0)
-    refuses("num_steps: needed at least 1, got 0", dps, 0)
+    refuses("num_steps: needed at least 1, got 0", dposer, 0)
     refuses("observed: needed at least one measurement, got none", draw, PRIOR)
     assert all(isinstance(make(), Method) and make().name == name for name, make in METHODS.items())
     assert len({make() for make in METHODS.values()} | {make() for make in METHODS.values()}) == len(METHODS)

@@ -140,7 +140,7 @@ class Fuse(OfCameras):
     offset: Annotated[float | None, metavar("M"), within(0, 0.2, "metres")] = None
     """by which keypoints of all cameras miss a joint alike, on each axis (0.013 to 0.021 by joint); 0 for markers"""
     num_hypotheses: Annotated[v.Hypotheses, text("3D poses per observation (100)")] = 100
-    method: Annotated[Literal["pseudo_inverse", "dps"], text("method of sampling the posterior")] = "pseudo_inverse"
+    method: Annotated[Literal["pseudo_inverse"], text("method of sampling the posterior")] = "pseudo_inverse"
     robust: bool | None = None
     """expect keypoints that are sure and far off, such as swapped sides (of videos: yes; of keypoints: no)"""
     steps: Annotated[v.Steps, text("solver steps (25)")] = None
