@@ -17,11 +17,16 @@ from jaxpose.model import Model, Spec
 
 
 class Run(NamedTuple):
-    """A solver, its times [T+1], and whether a last denoising call follows."""
+    """A solver, its times [T+1], and whether a last denoising call follows.
+
+    paired: of a flow, whose start is its only random number: every second draw starts from the noise of the one before
+            with the other sign, so that the mean of few draws errs by less.
+    """
 
     solver: Solver
     times: Array
     finish: bool
+    paired: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,11 +118,11 @@ def sampler_of(name: str, num_steps: int | None = None, **options: float) -> Sam
 
 
 def _stochastic(sampler: Sampler, spec: Spec, sde: SDE) -> Run:
-    return Run(dpmpp_2m(sde, eta=spec.eta, noise=sampler.temperature), _grid(sampler, spec, sde), True)
+    return Run(dpmpp_2m(sde, eta=spec.eta, noise=sampler.temperature), _grid(sampler, spec, sde), True, spec.eta == 0)
 
 
 def _flow(sampler: Sampler, spec: Spec, sde: SDE) -> Run:
-    return Run(dpmpp_2m(sde, eta=0.0, noise=sampler.temperature), _grid(sampler, spec, sde), True)
+    return Run(dpmpp_2m(sde, eta=0.0, noise=sampler.temperature), _grid(sampler, spec, sde), True, True)
 
 
 def _mean_flow(sampler: Sampler, spec: Spec, sde: SDE) -> Run:

@@ -13,7 +13,7 @@ from diffpose_models import tiny
 from jaxpose.base import Camera, Problem
 from jaxpose.tasks import complete, denoise, generate, lift
 from jaxpose.tasks.draw import ROWS_IN_FLIGHT, draw, draw_states, hypotheses, in_order, spread
-from jaxpose.tasks.samplers import stochastic
+from jaxpose.tasks.samplers import probability_flow, stochastic
 
 KEY, NUM, SAMPLER = jax.random.key(5), 5, stochastic(2)
 RNG = np.random.default_rng(0)
@@ -117,6 +117,18 @@ def test_chunks_change_neither_hypotheses_nor_summary_nor_path(model, task):
     whole, parts = (draw(key, model, problem, 10, SAMPLER, chunk=chunk, return_path=True) for chunk in (None, 4))
     assert whole.path.shape[:2] == (3, 10)
     jax.tree.map(_equal_but_for_rounding, whole, parts)
+
+
+def test_draws_of_a_flow_come_in_pairs_about_the_mean_of_the_law():
+    """The flow of a Gaussian is linear in its start: two draws of opposite noise have the law's mean, whatever it is."""
+    law = pose_oracle.make()
+    problem = jax.jit(generate.problem, static_argnums=1)(law, 3)
+    flow, noisy = (draw(KEY, law, problem, 4, sampler).samples for sampler in (probability_flow(30), stochastic(30)))
+    centred = pose_oracle.MEAN - pose_oracle.MEAN[:1]
+    for pair in (flow[:2], flow[2:]):
+        np.testing.assert_allclose(pair.mean(0), np.broadcast_to(centred, pair.shape[1:]), atol=5e-3)
+    assert jnp.abs(flow[0] - flow[2]).max() > 0.05
+    assert jnp.abs(noisy[:2].mean(0) - centred).max() > 0.05
 
 
 def test_the_radius_has_a_finite_derivative_where_no_sample_differs():
