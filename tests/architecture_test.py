@@ -24,7 +24,7 @@ MOST_LINES_AND_FILES = {
     "app/to_onnx": (556, 3),
     "app/viz": (1693, 7),
     "datasets": (976, 6),
-    "diffusion": (1965, 14),
+    "diffusion": (1969, 14),
     "evaluation": (1436, 10),
     "examples": (1259, 10),
     "fitting": (1485, 11),
@@ -34,10 +34,10 @@ MOST_LINES_AND_FILES = {
     "originals": (2726, 24),
     "runtime": (239, 4),
     "spaces": (573, 6),
-    "tasks": (4828, 27),
+    "tasks": (4836, 27),
     "training": (1460, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13840, "tests": 36830}
+MOST_LINES_IN_ALL = {"experiments": 13840, "tests": 36856}
 MAX_BYTES = 9_000_000
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxpose.diffusion import bind, sub_vp
+from jaxpose.diffusion.prediction import from_x0, over_windows
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -80,3 +81,16 @@ def test_oracle_score_is_the_gradient_of_its_log_density():
     np.testing.assert_allclose(got.score, jax.jit(jax.grad(log_density))(x), rtol=1e-9)
     np.testing.assert_allclose(got.x0, (x + sigma**2 * got.score) / alpha, rtol=1e-9)
     np.testing.assert_allclose(got.eps, -sigma * got.score, rtol=1e-12)
+
+
+def test_windows_share_one_prediction_which_is_bounded():
+    """Two windows of three frames share one, the mean of what both predict; what is thrown far is held at 6 units."""
+    sde, index = laws.PROCESSES["vp"], np.array([[0, 1, 2], [2, 3, 4]])
+    of_window = np.array([1.0, 3.0])[:, None, None, None] * np.ones((2, 3, 2, 3))
+    of_window[1, 2] = -1e5
+    share = np.array([[1, 1, 0.5], [0.5, 1, 1]])
+    t, x = jnp.float32(0.5), jnp.ones((5, 2, 3))
+    predict = over_windows(lambda x, t, cond: from_x0(sde, x, t, jnp.asarray(of_window)), sde, index, share)
+    found = predict(x, t, None)
+    np.testing.assert_allclose(found.x0[:, 0, 0], [1, 1, 2, 3, -6], rtol=1e-6)
+    np.testing.assert_allclose(sde.alpha(t) * found.x0 + sde.sigma(t) * found.eps, x, atol=1e-5)

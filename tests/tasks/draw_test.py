@@ -35,7 +35,7 @@ THIN = {
     "generate": lambda model: generate.generate(KEY, model, NUM, sampler=SAMPLER),
 }
 PROBLEMS = {
-    "lift": lambda model: (KEY, lift.mirrored_problem(KEY, model, KEYPOINTS, TRUST, CAMERA)),
+    "lift": lambda model: (KEY, lift.problem_for(model, None)(KEY, model, KEYPOINTS, TRUST, CAMERA)),
     "complete": lambda model: (KEY, complete.problem(model, JOINTS, np.full((3, 17), 0.1, np.float32))),
     "denoise": in_denoising,
     "generate": lambda model: (KEY, generate.problem(model, NUM)),
@@ -120,7 +120,7 @@ def test_chunks_change_neither_hypotheses_nor_summary_nor_path(model, task):
 
 
 def test_draws_of_a_flow_come_in_pairs_about_the_mean_of_the_law():
-    """The flow of a Gaussian is linear in its start: two draws of opposite noise have the law's mean, whatever it is."""
+    """The flow of a Gaussian is linear in its start: the mean of two draws of opposite noise is that of the law."""
     law = pose_oracle.make()
     problem = jax.jit(generate.problem, static_argnums=1)(law, 3)
     flow, noisy = (draw(KEY, law, problem, 4, sampler).samples for sampler in (probability_flow(30), stochastic(30)))
