@@ -21,14 +21,14 @@ MOST_LINES_AND_FILES = {
     "app": (275, 3),
     "app/commands": (5646, 30),
     "app/detect": (1254, 9),
-    "app/to_onnx": (556, 3),
+    "app/to_onnx": (562, 3),
     "app/viz": (1693, 7),
     "datasets": (976, 6),
     "diffusion": (1969, 14),
     "evaluation": (1436, 10),
     "examples": (1259, 10),
     "fitting": (1485, 11),
-    "geometry": (2341, 15),
+    "geometry": (2342, 15),
     "io": (5882, 31),
     "networks": (1187, 9),
     "originals": (2726, 24),
@@ -37,7 +37,7 @@ MOST_LINES_AND_FILES = {
     "tasks": (4836, 27),
     "training": (1460, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13840, "tests": 36856}
+MOST_LINES_IN_ALL = {"experiments": 13840, "tests": 36860}
 MAX_BYTES = 9_000_000
 
 

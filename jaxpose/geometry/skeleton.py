@@ -183,7 +183,8 @@ def mirror(points: Array, skeleton: Skeleton) -> Array:
     points and result: [..., J, D], any unit, axis 0 measured from the mirror (so centre pixels first).
     """
     check_joints(points, skeleton)
-    return jnp.asarray(points)[..., other_side(skeleton), :].at[..., 0].multiply(-1)
+    points = jnp.asarray(points)
+    return points[..., other_side(skeleton), :] * jnp.where(jnp.arange(points.shape[-1]) == 0, -1, 1)
 
 
 def flip_average(predict: Callable[..., Array], skeleton: Skeleton) -> Callable[..., Array]:

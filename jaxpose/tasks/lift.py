@@ -198,17 +198,17 @@ def mirrored_problem(
         return x[:, side]
 
     def across(x: Array) -> Array:
-        return x[:, side].at[..., 0].set(2 * intrinsics[:, None, 2] - x[:, side, 0])
+        return x[:, side] * jnp.array([-1.0, 1.0]) + intrinsics[:, None, 2:3] * jnp.array([2.0, 0.0])
 
     lens = both(camera.distortion, (5,), lambda x: x * jnp.array([1.0, 1.0, 1.0, -1.0, 1.0]))
     detections = both(keypoints, keypoints.shape[1:], across), both(confidence, (len(side),), sides)
     options = both(height, ()), both(up, (3,), lambda x: sign * x), both(evidence, np.shape(evidence)[1:], sides)
     others = both(numbers, (), jnp.bitwise_not), *others
     whole = problem(key, model, *detections, Camera(both(intrinsics, (4,)), lens), *options, *others)
-    return dataclasses.replace(whole, merge=Partial(_merged, model))
+    return dataclasses.replace(whole, merge=Partial(merged, model))
 
 
-def _merged(model: Model, poses: Decoded) -> Decoded:
+def merged(model: Model, poses: Decoded) -> Decoded:
     """Poses of draws [h] of N detections and their mirror images as those of hypotheses [2 h] of the detections."""
 
     def turns(x: Array, axis: int, back: Callable[[Array], Array]) -> Array:

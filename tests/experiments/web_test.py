@@ -128,7 +128,7 @@ def test_a_recorded_camera_is_lifted(drive, film):
     assert ((xy >= 0) & (xy <= jnp.array([last["width"], last["height"]]))).mean() > 0.8
     assert sure[0, LANDMARKS.joints.index("left_shoulder")] > 0.5
     noise = jnp.asarray(said["noise"], jnp.float32).reshape(shape)
-    expected = lift_of_noise(load("pose17_fast"), xy, sure, intrinsics, noise, LANDMARKS)
+    expected = lift_of_noise(load("pose17_fast"), xy, sure, intrinsics, noise, LANDMARKS, shape[1])
     for name in ("samples", "radius_90"):
         np.testing.assert_allclose(last[name], np.asarray(getattr(expected, name)).ravel(), atol=NEAR)
     mean = np.reshape(last["mean"], (17, 3)) * [1, -1, -1]

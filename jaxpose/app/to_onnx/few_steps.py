@@ -1,6 +1,7 @@
 """Lifting by a few-step model as one ONNX file: keypoints and noise in, hypotheses in metres out.
 
-All randomness is an input, standard normal noise z [len(times), H, N, J, 3] of the model's times t_0 > t_1 > ...:
+All randomness is an input, standard normal noise z [len(times), H, N, J, 3] of the model's times t_0 > t_1 > ... for an
+even H; every second hypothesis is of the mirror image:
 
     x_0     = sigma(t_0) z_0
     x_{i+1} = a draw of the process' bridge to t_{i+1} at the network's x0 and eps of x_i, made of z_{i+1}
@@ -76,11 +77,11 @@ def export_lift(model: Model, *, num: int = HYPOTHESES, batch: int = 1, skeleton
         "keypoints": (batch, rows, 2),
         "confidence": (batch, rows),
         "intrinsics": (batch, 4),
-        "noise": (model.spec.num_calls, num, batch, joints, 3),
+        "noise": (model.spec.num_calls, num + num % 2, batch, joints, 3),
     }
 
     def run(flat: list[Array], xy: Array, sure: Array, K: Array, noise: Array) -> dict[str, Array]:
-        drawn = lift_of_noise(jax.tree.unflatten(tree, flat), xy, sure, K, noise, given)
+        drawn = lift_of_noise(jax.tree.unflatten(tree, flat), xy, sure, K, noise, given, num)
         return {k: v for k, v in drawn._asdict().items() if v is not None and k != "weights"}
 
     inputs = {name: jax.ShapeDtypeStruct(size, jnp.float32) for name, size in sizes.items()}
@@ -91,17 +92,19 @@ def export_lift(model: Model, *, num: int = HYPOTHESES, batch: int = 1, skeleton
 
 
 def lift_of_noise(
-    model: Model, keypoints: Array, confidence: Array, intrinsics: Array, noise: Array, skeleton: Skeleton
+    model: Model, keypoints: Array, confidence: Array, intrinsics: Array, noise: Array, skeleton: Skeleton, num: int
 ) -> Hypotheses:
-    """The hypotheses of a few-step model by given noise [T, H, N, J, 3] (see above).
+    """The first `num` hypotheses of a few-step model by given noise [T, H, N, J, 3] (see above), H even.
 
     keypoints [N, J_s, 2] pixels and confidence [N, J_s] in the joint set `skeleton`, intrinsics [N, 4].
     """
     xy, sure = keypoints, confidence
     if skeleton != model.skeleton:
         xy, sure = convert_joints(xy, sure, skeleton, model.skeleton)
-    problem = lift.problem(jax.random.key(0), model, xy, sure, Camera(intrinsics))
+    problem = lift.mirrored_problem(jax.random.key(0), model, xy, sure, Camera(intrinsics))
     sde, predict = model.spec.sde(), model.predict_fn()
+    sides = noise.reshape(len(noise), -1, 2, *noise.shape[2:])  # of each draw the hypotheses of both sides
+    noise = jnp.moveaxis(sides, 2, 3).reshape(len(noise), sides.shape[1], -1, *noise.shape[3:])
     t, *later = stochastic().run(model.spec, sde).times
     x = sde.sigma(t) * noise[0]
     for z, s in zip(noise[1:], later, strict=True):
@@ -109,7 +112,8 @@ def lift_of_noise(
         fresh = fresh_share(sde, t, s)
         x = sde.alpha(s) * predicted.x0 + sde.sigma(s) * (jnp.sqrt(1 - fresh) * predicted.eps + jnp.sqrt(fresh) * z)
         t = s
-    decoded = problem.decode(predict(x, t, problem.cond).x0, None)
+    decoded = lift.merged(model, problem.decode(predict(x, t, problem.cond).x0, None))
+    decoded = jax.tree.map(lambda x: x[:num], decoded)
     # the elements that `draw.in_order` selects by their bits, which ONNX lacks
     by_sorting = lambda x, low, high: jnp.take(jnp.sort(x, 0), jnp.stack([low, high]), 0, mode="clip")  # noqa: E731
     summary = spread(decoded.samples, model.recalibration.get("lift"), order=by_sorting)
@@ -118,14 +122,16 @@ def lift_of_noise(
 
 def noise_of(key: Key, model: Model, num: int, batch: int) -> Array:
     """The noise [T, H, N, J, 3] by which `tasks.lift` draws `num` hypotheses of `batch` detections under `key`."""
-    shape, steps = (batch, len(model.skeleton.joints), 3), model.spec.num_calls - 1
+    shape, steps = (2 * batch, len(model.skeleton.joints), 3), model.spec.num_calls - 1
 
     def one(h: Array) -> Array:
         start, key_h = jax.random.split(jax.random.fold_in(key, h))
         keys = [start, *(jax.random.split(jax.random.fold_in(key_h, i))[0] for i in range(steps))]
         return jnp.stack([jax.random.normal(k, shape) for k in keys])
 
-    return jax.vmap(one, out_axes=1)(jnp.arange(num))
+    of_draws = jax.vmap(one, out_axes=1)(jnp.arange(-(-num // 2)))
+    sides = jnp.moveaxis(of_draws.reshape(*of_draws.shape[:2], batch, 2, *shape[1:]), 3, 2)
+    return sides.reshape(len(sides), -1, batch, *shape[1:])
 
 
 def difference_mm(exported: Exported, model: Model) -> tuple[float, int]:
@@ -137,7 +143,7 @@ def difference_mm(exported: Exported, model: Model) -> tuple[float, int]:
     onnxruntime = package("onnxruntime", "the comparison with JAX needs the package onnxruntime", "onnx")
     session = onnxruntime.InferenceSession(exported.proto.SerializeToString(), providers=["CPUExecutionProvider"])
     given = exported.skeleton
-    _, num, batch, *_ = exported.inputs["noise"]
+    num, batch = exported.outputs["samples"][:2]
     clip = load_arrays(ASSETS / "demo_clip.npz")
     frames = len(clip["keypoints"]) // batch * batch or batch
     rows = np.arange(frames) % len(clip["keypoints"])

@@ -108,8 +108,8 @@ def test_keypoints_are_lifted_without_the_hidden_ones_and_completed(run, keypoin
     assert 1 <= hidden[0].sum() <= 2
     rows = [0, 1, 2, 2]
     xy, confidence, intrinsics = (jnp.asarray(found[k][rows]) for k in ("keypoints", "confidence", "intrinsics"))
-    key = jax.random.fold_in(jax.random.key(0), 0)
-    expected = lift(key, load(model_file), xy, confidence, camera=Camera(intrinsics), num_hypotheses=4)
+    how = {"camera": Camera(intrinsics), "num_hypotheses": 4, "numbers": np.zeros(4, int)}
+    expected = lift(jax.random.key(0), load(model_file), xy, confidence, **how)
     np.testing.assert_array_equal(found["samples"], expected.samples[:, :3])
     placed = found["samples"] + found["root"][:, :, None]
     fx, fy, cx, cy = given["intrinsics"]
