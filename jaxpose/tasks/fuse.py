@@ -93,7 +93,7 @@ def fuse(
 
     keypoints:  [F, C, J, 2] pixels in the model's joint set; confidence [F, C, J] in [0, 1], 0 if missing.
     cameras:    [C] with intrinsics, R_cam_world and t_cam.
-    method:     pseudo_inverse or dps; steps: of its solver. robust: expect keypoints that are sure and far off.
+    method:     pseudo_inverse; steps: of its solver. robust: expect keypoints that are sure and far off.
     assumed:    `up`, the world's axis that points up: "z" (usual), "y" or "-y". `noise_px` of a sure keypoint's
                 coordinates (estimated unless given). `offset`, metres on each axis by which the keypoints of all
                 cameras miss a joint alike (usual ones by joint unless given, 0 for markers).
