@@ -32,8 +32,8 @@ RECORD: dict[str, dict[str, float]] = {
     "pose17": {"error": 59.5, "single": 89.95, "spread": 66.85},
     "pose17_fast": {"error": 59.94, "single": 89.14, "spread": 65.98},
     "diffpose17": {"error": 61.74, "single": 93.2, "spread": 68.14},
-    "diffpose17_video": {"error": 52.49, "single": 77.61, "spread": 55.06},
-    "motion17": {"error": 72.2, "single": 83.98, "spread": 40.47},
+    "diffpose17_video": {"error": 51.06, "single": 65.56, "spread": 41.43},
+    "motion17": {"error": 63.36, "single": 80.74, "spread": 47.53},
     "prior21": {"x0 at 0.05": 0.02623, "x0 at 0.20": 0.3009, "x0 at 0.50": 0.8661, "nats": 51.27, "spread": 0.4674},
     "prior21_fast": {"error": 0.4276, "single": 0.5487, "spread": 0.3437, "spread of poses": 0.4962},
 }
