@@ -225,6 +225,7 @@ class Problem:
     project: change of the state after each solver step, or None.
     noise:   [N, J] metres of the given joints, passed on to the result, or None.
     merge:   of draws of 2 N rows, each followed by its mirror image, twice as many hypotheses of N rows; or None.
+    paired:  draws of a flow may be pairs of opposite noise (`Run.paired`); not where each is a result of its own.
     task:    the name under which the model has its recalibration.
     rows_at_once: of the network's calls, for networks that need much memory a row; None: all.
     """
@@ -236,5 +237,6 @@ class Problem:
     project: ProjectFn | None = None
     noise: Array | None = None
     merge: Callable[[Decoded], Decoded] | None = None
+    paired: bool = flax.struct.field(pytree_node=False, default=True)
     task: str = flax.struct.field(pytree_node=False, default="")
     rows_at_once: int | None = flax.struct.field(pytree_node=False, default=None)

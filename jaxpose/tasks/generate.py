@@ -22,7 +22,7 @@ def problem(model: Model, num_rows: int) -> Problem:
     """The unconditional problem of `num_rows` poses; ValueError for a model of other states than joints."""
     cond = null_condition(model, num_rows)
     assert cond is not None, "a model with that capability takes a condition"
-    return Problem(from_noise(model, cond.value), Partial(_decode, model), cond)
+    return Problem(from_noise(model, cond.value), Partial(_decode, model), cond, paired=False)
 
 
 def generate(key: Key, model: Model, num: int, *, sampler: Sampler | None = None, return_path: bool = False) -> Array:

@@ -56,7 +56,7 @@ def rotation_std(model: Model) -> Array:
 
 def problem(model: Model, like: Array) -> Problem:
     """The unconditional problem of body poses, of states shaped as `like` [N, 21, D]."""
-    return Problem(from_noise(model, like), Partial(_decode, model), null_condition(model))
+    return Problem(from_noise(model, like), Partial(_decode, model), null_condition(model), paired=False)
 
 
 def _decode(model: Model, states: Array, kept: None) -> Decoded:

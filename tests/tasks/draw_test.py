@@ -3,6 +3,8 @@
 Chunks change neither hypotheses nor their summary, and leave little memory beside the result.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -122,13 +124,16 @@ def test_chunks_change_neither_hypotheses_nor_summary_nor_path(model, task):
 def test_draws_of_a_flow_come_in_pairs_about_the_mean_of_the_law():
     """The flow of a Gaussian is linear in its start: the mean of two draws of opposite noise is that of the law."""
     law = pose_oracle.make()
-    problem = jax.jit(generate.problem, static_argnums=1)(law, 3)
+    alone = jax.jit(generate.problem, static_argnums=1)(law, 3)
+    problem = dataclasses.replace(alone, paired=True)
     flow, noisy = (draw(KEY, law, problem, 4, sampler).samples for sampler in (probability_flow(30), stochastic(30)))
     centred = pose_oracle.MEAN - pose_oracle.MEAN[:1]
     for pair in (flow[:2], flow[2:]):
         np.testing.assert_allclose(pair.mean(0), np.broadcast_to(centred, pair.shape[1:]), atol=5e-3)
     assert jnp.abs(flow[0] - flow[2]).max() > 0.05
     assert jnp.abs(noisy[:2].mean(0) - centred).max() > 0.05
+    generated = draw(KEY, law, alone, 4, probability_flow(30)).samples
+    assert jnp.abs(generated[:2].mean(0) - centred).max() > 0.05, "what is generated is not paired"
 
 
 def test_the_radius_has_a_finite_derivative_where_no_sample_differs():
