@@ -31,6 +31,7 @@ from jaxpose.geometry.skeleton import Skeleton, get_skeleton
 from jaxpose.networks.fields import from_fields, to_fields
 from jaxpose.reading import check_fields, check_file, reader
 from jaxpose.spaces import SPACES
+from jaxpose.spaces.motions import FARTHEST
 from jaxpose.spaces.person import Statistics
 from jaxpose.spec import Recalibration, Spec, init_params
 from jaxpose.weights import digest_of, flatten, from_tensors, to_tensors, type_of
@@ -115,7 +116,9 @@ class Model:
     def predict_rows(self, num: int) -> PredictFn:
         """Predictions of `num` rows: of a model of motions the frames of one, which overlapping windows share."""
         windows = self.spec.space.windows(num, self.spec.network.window)
-        return self.predict_fn() if windows is None else over_windows(self.predict_fn(), self.spec.sde(), *windows)
+        if windows is None:
+            return self.predict_fn()
+        return over_windows(self.predict_fn(), self.spec.sde(), *windows, most=FARTHEST)
 
     def rows_for(self, num: int, most: int | None = None) -> int:
         """Number of rows, one of few, that `num` observations are filled up to; at most `most` where it may be less."""

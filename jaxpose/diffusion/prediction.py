@@ -88,21 +88,17 @@ def bind(apply: ApplyFn, sde: SDE, target: str = "eps", spread: Array | float = 
     return predict
 
 
-FARTHEST = 6.0  # of x0 in the units of a state: 1.5 m from the middle of a person
-
-
-def over_windows(predict_fn: PredictFn, sde: SDE, index: Any, share: Any) -> PredictFn:
+def over_windows(predict_fn: PredictFn, sde: SDE, index: Any, share: Any, most: float) -> PredictFn:
     """The predictions of a network of windows for all N frames of a motion, in agreement where windows overlap.
 
     index: [W, F] rows of each window; share: [W, F], summing to 1 over the places of a row. So overlapping windows have
-    one state and one prediction of x0 (Bar-Tal et al., MultiDiffusion, ICML 2023), which is bounded: in one of some
-    ten thousand frames a network multiplies an unlikely state from step to step.
+    one state and one prediction of x0 (Bar-Tal et al., MultiDiffusion, ICML 2023), of numbers of at most `most`.
     """
 
     def predict(x: Array, t: Array, cond: Condition | None) -> Prediction:
         of_windows = None if cond is None else jax.tree.map(lambda v: v[index], cond)
         x0 = predict_fn(x[index], t, of_windows).x0 * share[..., None, None]
-        return from_x0(sde, x, t, jnp.clip(jnp.zeros_like(x).at[index].add(x0), -FARTHEST, FARTHEST))
+        return from_x0(sde, x, t, jnp.clip(jnp.zeros_like(x).at[index].add(x0), -most, most))
 
     return predict
 

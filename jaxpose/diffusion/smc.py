@@ -14,9 +14,8 @@ Source: Wu, Trippe et al., Twisted diffusion sampler (NeurIPS 2023), algorithm 1
 for systematic resampling.
 """
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,24 +24,6 @@ from jaxpose.base import Array, Key
 from jaxpose.diffusion.sde import SDE
 from jaxpose.diffusion.solvers import dpmpp_2m, fresh_share
 from jaxpose.diffusion.twisting import Twist, TwistFn, steered
-
-Opinion: TypeAlias = Any  # a pytree of arrays of one particle
-Memory: TypeAlias = Any
-
-
-class Chain(NamedTuple):
-    """Transition of one particle as functions; close over it.
-
-    init:   x [J, D] -> memory.
-    look:   (x_t, t) -> (prediction, log twist []): all network calls are here, one a step.
-    move:   (key, step i, x_t, memory, prediction, t, s) -> (x_s, memory, log p / q []).
-    finish: (x_t, prediction, t) -> x0 [J, D] at the last time.
-    """
-
-    init: Callable[[Array], Memory]
-    look: Callable[[Array, Array], tuple[Opinion, Array]]
-    move: Callable[..., tuple[Array, Memory, Array]]
-    finish: Callable[[Array, Opinion, Array], Array]
 
 
 class Particles(NamedTuple):
@@ -56,58 +37,31 @@ class Particles(NamedTuple):
 
 
 def run(
-    key: Key, x_init: Array, chain: Chain, times: Array, *, threshold: float = 0.5, chunk: int | None = None
+    key: Key,
+    x_init: Array,
+    sde: SDE,
+    twist_fn: TwistFn,
+    times: Array,
+    *,
+    threshold: float = 0.5,
+    chunk: int | None = None,
 ) -> Particles:
-    """Carry particles x_init [P, J, D] through times [T+1], falling.
+    """Carry particles x_init [P, J, D], guided by a twist (`twisting.py`), through times [T+1], falling.
 
     threshold: share of P below which the effective number leads to resampling; 0: never, and each particle is on its
                own: the first 10 of 200 are the 10 of a run with 10.
     chunk:     particles whose network calls are made at once; None: all.
     """
     num, times, dtype = len(x_init), times.astype(x_init.dtype), x_init.dtype
-
-    def look(x: Array, t: Array) -> tuple[Opinion, Array]:
-        if chunk is None or chunk >= num:
-            return jax.vmap(chain.look, (0, None))(x, t)
-        return jax.lax.map(lambda x: chain.look(x, t), x, batch_size=chunk)
-
-    def step(carry, inputs):
-        x, memory, log_weights, log_evidence = carry
-        i, t, s = inputs
-        step_key = jax.random.fold_in(key, i)
-        opinion, log_twist = look(x, t)
-        total = log_weights + log_twist
-        ess = effective_number(total)
-        poor = ess < threshold * num
-        resampled = systematic(jax.random.fold_in(step_key, num), total)  # of a key that no particle has
-        chosen = jnp.where(poor, resampled, jnp.arange(num))
-        mean = jax.nn.logsumexp(total) - jnp.log(num)
-        x, memory, opinion, log_twist = jax.tree.map(lambda a: a[chosen], (x, memory, opinion, log_twist))
-        keys = jax.vmap(partial(jax.random.fold_in, step_key))(jnp.arange(num))
-        x, memory, log_ratio = jax.vmap(chain.move, (0, None, 0, 0, 0, None, None))(keys, i, x, memory, opinion, t, s)
-        log_weights = jnp.where(poor, 0, total) - log_twist + log_ratio
-        return (x, memory, log_weights, log_evidence + jnp.where(poor, mean, 0)), ess
-
-    start = (x_init, jax.vmap(chain.init)(x_init), jnp.zeros(num, dtype), jnp.zeros((), dtype))
-    (x, _, log_weights, log_evidence), ess = jax.lax.scan(
-        step, start, (jnp.arange(len(times) - 1), times[:-1], times[1:])
-    )
-    opinion, log_twist = look(x, times[-1])
-    total = log_weights + log_twist
-    x0 = jax.vmap(chain.finish, (0, 0, None))(x, opinion, times[-1])
-    log_evidence += jax.nn.logsumexp(total) - jnp.log(num)
-    return Particles(x0, jax.nn.log_softmax(total), jnp.append(ess, effective_number(total)), log_evidence)
-
-
-def twisted(sde: SDE, twist_fn: TwistFn) -> Chain:
-    """Particles guided by a twist (`twisting.py`) and weighted accordingly."""
     mean = dpmpp_2m(sde, eta=1.0, noise=0.0)
 
-    def look(x_t: Array, t: Array) -> tuple[Opinion, Array]:
-        twist = twist_fn(x_t, t)
-        return twist, twist.log_value
+    def look(x: Array, t: Array) -> Twist:
+        if chunk is None or chunk >= num:
+            return jax.vmap(twist_fn, (0, None))(x, t)
+        return jax.lax.map(lambda x: twist_fn(x, t), x, batch_size=chunk)
 
-    def move(key, i, x_t, memory, twist, t, s):
+    def move(key, x_t, memory, twist, t, s):
+        """x_s, the memory of both means, and log p / q, of one particle."""
         free, past = mean.step(key, x_t, memory[0], t, s, lambda x, t: twist.prediction)
         guided, guided_past = mean.step(key, x_t, memory[1], t, s, lambda x, t: steered(sde, twist, t))
         std = sde.sigma(s) * jnp.sqrt(fresh_share(sde, t, s))
@@ -115,10 +69,33 @@ def twisted(sde: SDE, twist_fn: TwistFn) -> Chain:
         away = (guided - free) / std
         return guided + std * z, (past, guided_past), -(away * (away / 2 + z)).sum()
 
-    def finish(x_t: Array, twist: Twist, t: Array) -> Array:
-        return steered(sde, twist, t).x0
+    def step(carry, inputs):
+        x, memory, log_weights, log_evidence = carry
+        i, t, s = inputs
+        step_key = jax.random.fold_in(key, i)
+        twist = look(x, t)
+        total = log_weights + twist.log_value
+        ess = effective_number(total)
+        poor = ess < threshold * num
+        resampled = systematic(jax.random.fold_in(step_key, num), total)  # of a key that no particle has
+        chosen = jnp.where(poor, resampled, jnp.arange(num))
+        log_mean = jax.nn.logsumexp(total) - jnp.log(num)
+        x, memory, twist = jax.tree.map(lambda a: a[chosen], (x, memory, twist))
+        keys = jax.vmap(partial(jax.random.fold_in, step_key))(jnp.arange(num))
+        x, memory, log_ratio = jax.vmap(move, (0, 0, 0, 0, None, None))(keys, x, memory, twist, t, s)
+        log_weights = jnp.where(poor, 0, total) - twist.log_value + log_ratio
+        return (x, memory, log_weights, log_evidence + jnp.where(poor, log_mean, 0)), ess
 
-    return Chain(lambda x: (mean.init(x), mean.init(x)), look, move, finish)
+    memory = jax.vmap(lambda x: (mean.init(x), mean.init(x)))(x_init)
+    start = (x_init, memory, jnp.zeros(num, dtype), jnp.zeros((), dtype))
+    (x, _, log_weights, log_evidence), ess = jax.lax.scan(
+        step, start, (jnp.arange(len(times) - 1), times[:-1], times[1:])
+    )
+    twist = look(x, times[-1])
+    total = log_weights + twist.log_value
+    x0 = jax.vmap(lambda twist: steered(sde, twist, times[-1]).x0)(twist)
+    log_evidence += jax.nn.logsumexp(total) - jnp.log(num)
+    return Particles(x0, jax.nn.log_softmax(total), jnp.append(ess, effective_number(total)), log_evidence)
 
 
 def effective_number(log_weights: Array) -> Array:

@@ -134,9 +134,8 @@ def _one_state(
 
     def one(h: Array) -> tuple[Array, Any]:
         start = problem.start(jax.random.fold_in(key, h))
-        if (
-            run.paired and problem.paired and start.t is None
-        ):  # the noise of hypothesis 2 k + 1 is that of 2 k with the other sign
+        if run.paired and problem.paired and start.t is None:
+            # hypothesis 2 k + 1 has the noise of 2 k with the other sign
             first = problem.start(jax.random.fold_in(key, h - h % 2)).x
             start = start._replace(x=jnp.where(h % 2 == 1, -first, first))
         cond = problem.cond if start.cond is None else start.cond

@@ -19,7 +19,7 @@ from jaxpose.diffusion import twisting
 from jaxpose.diffusion.minimise import minimise
 from jaxpose.diffusion.regulariser import regulariser, summed, unit
 from jaxpose.diffusion.sde import time_at, time_grid
-from jaxpose.diffusion.smc import Particles, run, twisted
+from jaxpose.diffusion.smc import Particles, run
 from jaxpose.diffusion.twisting import Measurement, log_likelihood
 from jaxpose.tasks.priors import Prior, drawn
 
@@ -92,9 +92,9 @@ def measurement_of(prior: Prior, seen: list[Seen], robust: float | None) -> Meas
 
 def _guided(key: Key, prior: Prior, seen: list[Seen], start: Array, method: Method, chunk: int) -> Particles:
     measurement = measurement_of(prior, seen, method.robust)
-    chain = twisted(prior.sde, twisting.pseudo_inverse(prior.predict_fn, prior.sde, measurement, _covariance(prior)))
-    threshold = RESAMPLE_BELOW if method.smc else 0.0
-    particles = run(key, start, chain, time_grid(prior.sde, method.num_steps), threshold=threshold, chunk=chunk)
+    twist_fn = twisting.pseudo_inverse(prior.predict_fn, prior.sde, measurement, _covariance(prior))
+    times, threshold = time_grid(prior.sde, method.num_steps), RESAMPLE_BELOW if method.smc else 0.0
+    particles = run(key, start, prior.sde, twist_fn, times, threshold=threshold, chunk=chunk)
     return particles if method.smc else _unweighted(particles.x0)
 
 

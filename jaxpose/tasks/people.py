@@ -52,7 +52,8 @@ def make_drawer(
     longest = max(0, (model.spec.network.window or 0) - 2)
     latency = min(LATENCY, longest) if latency is None else latency
     if not 0 <= latency <= longest:
-        raise ValueError(f"--latency: needed 0 to {longest} frames with {model.spec.name!r}, got {latency}")
+        legal = f"0 to {longest} frames" if longest else "0"
+        raise ValueError(f"--latency: needed {legal} with {model.spec.name!r}, got {latency}")
     return Drawer(
         latency + 1,
         lambda key: start_stream(key, model, num_hypotheses=num_hypotheses),

@@ -90,7 +90,7 @@ def test_windows_share_one_prediction_which_is_bounded():
     of_window[1, 2] = -1e5
     share = np.array([[1, 1, 0.5], [0.5, 1, 1]])
     t, x = jnp.float32(0.5), jnp.ones((5, 2, 3))
-    predict = over_windows(lambda x, t, cond: from_x0(sde, x, t, jnp.asarray(of_window)), sde, index, share)
+    predict = over_windows(lambda x, t, cond: from_x0(sde, x, t, jnp.asarray(of_window)), sde, index, share, 6.0)
     found = predict(x, t, None)
     np.testing.assert_allclose(found.x0[:, 0, 0], [1, 1, 2, 3, -6], rtol=1e-6)
     np.testing.assert_allclose(sde.alpha(t) * found.x0 + sde.sigma(t) * found.eps, x, atol=1e-5)

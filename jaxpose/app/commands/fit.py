@@ -228,7 +228,7 @@ def _read_start(path: Path, num: int, body: Body) -> BodyParameters:
     width = min(betas.shape[1], flat["betas"].shape[1])
     betas[:, :width] = flat["betas"][:, :width]
     pose = flat["body_pose"][:, :63].reshape(num, 21, 3)
-    return BodyParameters(pose, flat["global_orient"], flat["transl"], betas)  # type: ignore[arg-type]  # numpy's, yet
+    return BodyParameters(pose, flat["global_orient"], flat["transl"], betas)  # type: ignore[arg-type]  # arrays of numpy
 
 
 @report.command("ik")

@@ -88,7 +88,7 @@ class Live:
     ]
     _: KW_ONLY
     model: str = "diffpose17_video"
-    """a model of motions or DiffPose's, or a .safetensors file (diffpose17_video)"""
+    """a model that lifts, or a .safetensors file (diffpose17_video)"""
     dtype: v.DType = "float32"
     precision: v.Precision = "default"
     latency: Annotated[int | None, metavar("F"), whole(0, 1000, "a number of frames")] = None

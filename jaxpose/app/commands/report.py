@@ -191,7 +191,7 @@ def _write(output: Output | Score, name: str, made: Outcome) -> Iterator[str]:
         save_motion(out / f"{name}_motion.npz", motion)
         yield f"wrote {out / name}_motion.npz"
         if wanted.amass:  # the numbers of a shape are AMASS's where it is SMPL's
-            rest = np.asarray(shown.body.shape(motion.betas).joints)[0]  # type: ignore[arg-type]  # numpy's, yet
+            rest = np.asarray(shown.body.shape(motion.betas).joints)[0]  # type: ignore[arg-type]  # arrays of numpy
             save_amass(out / f"{name}_amass.npz", motion, rest, shape=wanted.body is not None)
             more = "" if wanted.body else "; betas are 0, as the body is not SMPL's (--body FILE)"
             yield f"wrote {out / name}_amass.npz{more}"
