@@ -137,8 +137,7 @@ def figures_of(target: str, made: Any, program: Any) -> dict[str, float]:
     held = memory.argument_size_in_bytes + memory.temp_size_in_bytes
     held += memory.output_size_in_bytes - memory.alias_size_in_bytes
     figures = {"rows": float(made.number), "memory_GB": held / 1e9, "kernels": float(text.kernels(found))}
-    of = TARGETS[target]
-    parts = text.cycles_by_part(found)
+    of, parts = TARGETS[target], text.cycles_by_part(found)
     if total := sum(parts.values()):
         figures["cycles_M"] = total / 1e6
         figures |= {f"{part}_%": 100 * parts[part] / total for part in _PARTS if part in parts and len(parts) > 1}
@@ -168,10 +167,7 @@ def versions(interpreter: Path) -> str:
     """Versions of JAX and of the compilers in the environment."""
     names = ("jax", "libtpu", "jax-cuda12-plugin")
     script = f"from importlib.metadata import version; print(*(f'{{n}} {{version(n)}}' for n in {names}), sep=', ')"
-    done = subprocess.run(
-        [str(interpreter), "-c", script], capture_output=True, text=True, encoding="utf-8", check=True
-    )
-    return done.stdout.strip()
+    return subprocess.check_output([str(interpreter), "-c", script], text=True, encoding="utf-8").strip()
 
 
 if __name__ == "__main__":

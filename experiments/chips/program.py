@@ -27,6 +27,8 @@ _TURNS = re.compile(r'known_trip_count":\{"n":"(\d+)"')
 _LIMIT = re.compile(r"constant\((\d+)\)")
 _CYCLES = re.compile(r'estimated_cycles":"(\d+)"')
 _OPERATION = re.compile(r'op_name="([^"]*)"')
+# A TPU divides a collective among fusions: start, those between whose products it goes on, done. The last one counts.
+_UNFINISHED = re.compile(r"^ +(?:ROOT )?%async-collective-start|calls=%?async_collective_fusion")
 
 
 class Cost(NamedTuple):
@@ -62,8 +64,7 @@ def collectives(found: list[Cost]) -> dict[str, tuple[int, int]]:
     """Number and bytes of the results of each kind of collective."""
     total: dict[str, tuple[int, int]] = {}
     for cost in found:
-        kind = cost.opcode.removesuffix("-done")  # the result of "-start" has the operand too
-        if kind in _COLLECTIVES:
+        if kind := _collective(cost.opcode):
             number, size = total.get(kind, (0, 0))
             total[kind] = number + cost.times, size + cost.times * cost.size
     return total
@@ -90,6 +91,12 @@ def product_operations(jaxpr: Any) -> float:
     return total
 
 
+def _collective(opcode: str) -> str:
+    """The kind of a collective that ends here, else ""; the result of "-start" has the operand too."""
+    kind = opcode.removesuffix("-done")
+    return kind if kind in _COLLECTIVES else ""
+
+
 def _part(operation: str) -> str:
     if "transpose(" in operation:
         return "backward"
@@ -112,11 +119,15 @@ def _computations(text: str) -> tuple[dict[str, list[re.Match[str]]], str]:
 
 
 def _walk(computations: dict[str, list[re.Match[str]]], name: str, times: int, in_loop: bool) -> Iterator[Cost]:
-    for shape, opcode, rest in (instruction.groups() for instruction in computations[name]):
+    for instruction in computations[name]:
+        shape, opcode, rest = instruction.groups()
         if opcode not in _ENTERED:
             cycles, operation = _CYCLES.search(rest), _OPERATION.search(rest)
             of = float(cycles[1]) if cycles else 0.0
             yield Cost(opcode, operation[1] if operation else "", of, _bytes(shape), times, in_loop)
+            for called in () if _UNFINISHED.search(instruction[0]) else _CALLED.findall(rest):
+                inside = _walk(computations, called, times, in_loop)  # of a fusion, whose cycles are counted
+                yield from (cost for cost in inside if _collective(cost.opcode))
             continue
         turns = _turns(computations, rest) if opcode == "while" else 1
         branches = [b.strip().lstrip("%") for group in _BRANCHES.findall(rest) for b in group.split(",")]

@@ -69,15 +69,8 @@ def recipe(name: str, devices: list[Any]) -> Program:
     with tempfile.TemporaryDirectory() as folder:
         job = make_job(_on_few_frames(config, Path(folder)))
     tx = make_optimizer(make_schedule(1e-3, warmup_steps=1, total_steps=10))
-    build = functools.partial(
-        make_step,
-        job.example,
-        job.loss,
-        tx,
-        batch_size=number * len(devices),
-        ema_decay=0.999,
-        compute_dtype=jnp.bfloat16,
-    )
+    how: Any = {"batch_size": number * len(devices), "ema_decay": 0.999, "compute_dtype": jnp.bfloat16}
+    build = functools.partial(make_step, job.example, job.loss, tx, **how)
     mesh = Mesh(np.array(devices), (AXIS,))
     state = jax.eval_shape(lambda params: init_state(jax.random.key(0), params, tx), job.params)
     state = jax.tree.map(lambda x: _shape(x, divided(x, mesh) if name == "large" else _whole(mesh)), state)
