@@ -341,9 +341,8 @@ def full_rotations(
         raise ValueError("hand_pose: an SMPL body has no fingers; needed none")
     if face_pose is not None and body.kind != "smplx":
         raise ValueError(f"face_pose: a body of kind {body.kind!r} has no jaw; needed none")
-    rest = (
-        jnp.zeros((2 if body.kind == "smpl" else 30, 3)) if hands == "flat" or body.kind == "smpl" else body.hands_mean
-    )
+    fingers = body.kind != "smpl"
+    rest = body.hands_mean if fingers and hands != "flat" else jnp.zeros((30 if fingers else 2, 3))
     rest = rest if hand_pose is None else rest + hand_pose
     parts = [root[..., None, :, :], turned, matrix_from_axis_angle(rest)]
     if body.kind == "smplx":

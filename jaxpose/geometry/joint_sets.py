@@ -50,9 +50,7 @@ COMPOSITIONS = (
     Composition("right_collar", {"right_shoulder": 0.7, "left_shoulder": 0.3}, "on the collarbone: 32 / 32 mm"),
     Composition("neck_nose", {"head_base": 1.0}, "3DHP's is Human3.6M's (same); SMPL's: 95 / 53 mm"),
     Composition("neck_nose", {"thorax": 0.6, "head": 0.4}, "on that line but for 31 / 38 mm"),
-    Composition(
-        "neck_nose", {"thorax": 0.58, "nose": 0.42}, "0.11 m of the 0.26 m to the nose, of the walker's median"
-    ),
+    Composition("neck_nose", {"thorax": 0.58, "nose": 0.42}, "0.11 of the 0.26 m to the nose, of the walker's median"),
     Composition("head_base", {"left_ear": 0.5, "right_ear": 0.5}, "the skull turns on the neck between the ears"),
     Composition("head_base", {"upper_neck": 1.0}, "both mark where the head meets the neck"),
     Composition("head_base", {"neck_nose": 1.0}, "inverse of the rule for neck_nose"),

@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -183,8 +184,10 @@ def mirror(points: Array, skeleton: Skeleton) -> Array:
     points and result: [..., J, D], any unit, axis 0 measured from the mirror (so centre pixels first).
     """
     check_joints(points, skeleton)
-    points = jnp.asarray(points)
-    return points[..., other_side(skeleton), :] * jnp.where(jnp.arange(points.shape[-1]) == 0, -1, 1)
+    points = jnp.asarray(points)[..., other_side(skeleton), :]
+    if jax.default_backend() == "tpu":  # which lays out what follows a product badly; elsewhere as ONNX takes it
+        return points.at[..., 0].multiply(-1)
+    return points * jnp.where(jnp.arange(points.shape[-1]) == 0, -1, 1)
 
 
 def flip_average(predict: Callable[..., Array], skeleton: Skeleton) -> Callable[..., Array]:

@@ -82,12 +82,10 @@ class DiffPose(nn.Module):
 
     def encode(self, keypoints: Array, *, train: bool = False) -> tuple[Array, Array]:
         """Pose [..., F, J, 3] and features [..., F, J, C] of keypoints [..., F, J, 2 or more]; no F without `video`."""
-        if self.video is None:
-            if self.frame is None:
-                raise ValueError("this DiffPose model has no encoder (frame and video are None)")
-            return self.encode_part("frame", keypoints, train=train)
-        if self.frame is None:
-            return self.encode_part("video", keypoints, train=train)
+        if self.frame is None and self.video is None:
+            raise ValueError("this DiffPose model has no encoder (frame and video are None)")
+        if self.frame is None or self.video is None:
+            return self.encode_part("video" if self.frame is None else "frame", keypoints, train=train)
         pose, _ = self.encode_part("frame", keypoints)
         correction, features = self.encode_part("video", jnp.concatenate([keypoints, pose], -1), train=train)
         return pose + correction, features

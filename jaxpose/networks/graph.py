@@ -90,8 +90,15 @@ class JointAttention(nn.Module):
         if width % self.num_heads:
             raise ValueError(f"attention needs a width divisible by {self.num_heads} heads, got {width}")
         split = (*x.shape[:-1], self.num_heads, width // self.num_heads)
+        q, k, v = (dense(width, name)(x).reshape(split) for name in ("query", "key", "value"))
+        if jax.default_backend() == "tpu" and not train:
+            # [heads, d, J, N], the poses last: products of so small matrices fill little of a TPU's tiles
+            q, k, v = (values.reshape(len(x), -1, *split[-2:]).transpose(2, 3, 0, 1) for values in (q, k, v))
+            weights = jax.nn.softmax((q[:, :, None] * k[:, :, :, None]).sum(1) / np.sqrt(split[-1]), axis=1)
+            mixed = (weights[:, None] * v[:, :, :, None]).sum(2).transpose(2, 3, 0, 1)
+            return dense(width, "out")(mixed.reshape(x.shape))
         # [..., heads, J, d]: on CPU quicker than an einsum over joints that come first
-        q, k, v = (jnp.moveaxis(dense(width, name)(x).reshape(split), 0, -2) for name in ("query", "key", "value"))
+        q, k, v = (jnp.moveaxis(values, 0, -2) for values in (q, k, v))
         scores = q @ jnp.swapaxes(k, -1, -2) / np.sqrt(split[-1])
         weights = nn.Dropout(self.dropout, deterministic=not train)(jax.nn.softmax(scores))
         return dense(width, "out")(jnp.moveaxis(weights @ v, -2, 0).reshape(x.shape))

@@ -82,9 +82,8 @@ class ScoreMLP(nn.Module):
             assert cond is not None, "a network of windows is told of tracks"
             assert cond.context is not None, "a track has a context"
             first, path, evidence = _parts(x, cond.context)
-            features = jnp.concatenate(
-                [self._features(x, cond._replace(context=first)), _about_window(path), evidence], -1
-            )
+            parts = [self._features(x, cond._replace(context=first)), _about_window(path), evidence]
+            features = jnp.concatenate(parts, -1)
             features = jnp.concatenate([h, jnp.broadcast_to(features, (*h.shape[:-1], features.shape[-1]))], -1)
             correction = Correction(self.num_frames, self.frame_width, self.frame_layers, self.num_heads, name="frames")
             out = out + correction(out, _flatten(x), features, tau)

@@ -26,7 +26,7 @@ from jaxpose.geometry.windows import tile
 from jaxpose.model import Model, needs
 from jaxpose.networks.diffpose import DiffPose
 from jaxpose.spaces.keypoints import HIDDEN_STD, keypoint_std
-from jaxpose.tasks.draw import ROWS_IN_FLIGHT, draw_states
+from jaxpose.tasks.draw import draw_states
 from jaxpose.tasks.samplers import Sampler, stochastic
 
 # deviations of a detection that is right and of one that is not, over that of both
@@ -40,9 +40,9 @@ START = 2**31 - 1  # H_K's key is the run's folded with this, which no hypothesi
 _MOST_BETWEEN = 0.3
 DEPTH_RANGE = (-4.0, 4.0)  # of the histograms, in units of state: +-1 m
 DEPTHS = ("encoder", "ensemble", "histogram", "standard")
-# Poses that a network sees at once on a CPU: the quickest of 32 to 1024 on 2 idle cores; working memory stays flat
-# (measured at 0.8.0).
-ROWS_AT_ONCE = 512
+# Poses that a network sees at once on a CPU: the quickest of 32 to 1024 on 2 idle cores (measured at 0.8.0); and on
+# others: a TPU's own memory holds the activations of 4096, a GPU starts a program less for each more (docs/scale.md).
+ROWS_AT_ONCE, _ON_OTHERS = 512, {"tpu": 4096, "gpu": 16_384}
 
 
 class Component(NamedTuple):
@@ -268,7 +268,7 @@ def encode_rows(model: Model, cond: Condition, windows: tuple[Array, Array] | No
 
 def rows_at_once() -> int:
     """Poses that DiffPose's networks see at once on this device."""
-    return ROWS_AT_ONCE if jax.default_backend() == "cpu" else ROWS_IN_FLIGHT
+    return _ON_OTHERS.get(jax.default_backend(), ROWS_AT_ONCE)
 
 
 def _draw_keypoints(key: Key, plain: Component, keypoints: Mixture | None, missed: bool, num: int) -> Array:

@@ -10,8 +10,7 @@ from experiments.chips import program, targets
 from experiments.chips.programs import RECIPES, TASKS
 from experiments.options import run
 
-# A program of many steps: a loop of unknown length, in it one of 3 turns and a branch; before it a copy. Of three
-# all-gathers one is a program, one in a fusion, one divided among three fusions.
+# A copy; then a loop of unknown length with one of 3 turns, a branch, all-gathers alone, in a fusion and in three.
 TEXT = """HloModule step, is_scheduled=true
 
 %fused (p: f32[8]) -> f32[8] {

@@ -46,9 +46,10 @@ def test_the_average_is_that_of_the_published_lists(keypoints, lopsided):
 
 
 @pytest.mark.parametrize("skeleton", [H36M_17, COCO_17], ids=lambda s: s.name)
-def test_flipped_twice_nothing_has_changed(keypoints, skeleton):
+def test_flipped_twice_nothing_has_changed(keypoints, skeleton, monkeypatch):
     once = mirror(keypoints, skeleton)
     assert np.abs(np.asarray(once) - keypoints).max() > 0.1
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")  # which has a form of its own
     np.testing.assert_array_equal(mirror(once, skeleton), keypoints)
 
 

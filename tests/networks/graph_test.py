@@ -1,7 +1,6 @@
 """DiffPose's graph networks against the original's recorded numbers and against plain sums in numpy."""
 
 import chex
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,11 +93,13 @@ def test_the_learned_graph(sign):
         np.testing.assert_allclose(LearnedGraph().apply(params, x), expected, atol=1e-5)
 
 
-def test_leading_axes_are_free(params, apply):
-    x = normal(2, 3, J, 5)
-    together = apply(params, x, jnp.float32(0.3))
-    for index in np.ndindex(2, 3):
-        np.testing.assert_allclose(together[index], apply(params, x[index], jnp.float32(0.3)), atol=1e-5)
+@pytest.mark.parametrize("backend", ["cpu", "tpu"])
+def test_leading_axes_are_free_in_the_form_of_each_device(params, apply, backend, monkeypatch):
+    x, t = normal(2, 3, J, 5), jnp.float32(0.3)
+    alone = [apply(params, x[index], t) for index in np.ndindex(2, 3)]
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    together = jax.jit(lambda x: SMALL.apply(params, x, t))(x)
+    np.testing.assert_allclose(together.reshape(6, J, 5), alone, atol=1e-5)
 
 
 def test_without_edges_of_its_own_it_knows_no_left_from_right(params, apply):
@@ -106,9 +107,8 @@ def test_without_edges_of_its_own_it_knows_no_left_from_right(params, apply):
     swap, t = np.arange(J), jnp.float32(0.3)
     swap[[*H36M_17.left, *H36M_17.right]] = [*H36M_17.right, *H36M_17.left]
     x = normal(J, 5)
-    flat = flax.traverse_util.flatten_dict(params)
-    fresh = {path: jnp.eye(J) if path[-1] == "adjacency" else leaf for path, leaf in flat.items()}
-    fresh = flax.traverse_util.unflatten_dict(fresh)
+    without = lambda path, leaf: jnp.eye(J) if path[-1].key == "adjacency" else leaf  # noqa: E731
+    fresh = jax.tree_util.tree_map_with_path(without, params)
     np.testing.assert_allclose(apply(fresh, x[swap], t), apply(fresh, x, t)[swap], atol=1e-5)
     assert jnp.abs(apply(params, x[swap], t) - apply(params, x, t)[swap]).max() > 1e-2
 
