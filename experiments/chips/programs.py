@@ -154,9 +154,7 @@ TASKS = {
     # in a jit it needs the numbers of the model
     "log_density": Task(lambda key, _, x: jaxpose.log_density(jaxpose.load("pose17"), x), "pose17", 16, _POSE),
     "typicality": Task(lambda key, model, x: jaxpose.typicality(model, x), "pose17", 1024, _POSE),
-    "generate_rotations": Task(
-        lambda key, model: jaxpose.generate_rotations(key, model, 512), "prior21", 512, whole=True
-    ),
+    "generate_rotations": Task(lambda k, m: jaxpose.generate_rotations(k, m, 512), "prior21", 512, whole=True),
     "complete_rotations": Task(_complete_rotations, "prior21", 32, ((21, 3),)),
     "ik": Task(_ik, "prior21", 32, ((1, 22, 3),)),
 }
