@@ -31,6 +31,7 @@ from jaxpose.files import write_json
 # {"versions": {target: words}, "figures": {target: {program: {name: value}}}}
 FIGURES = Path(__file__).with_name("figures.json")
 _MAY_GROW = 1.02  # another version of the compiler, or a change in its heuristics
+_SMALL = 4000  # cycles, twice what starting a program costs
 _PARTS = ("examples", "network", "backward", "optimiser", "other")
 # What the nightly run compiles, and holds to the ratchets.
 SHORT = {
@@ -142,8 +143,9 @@ def figures_of(target: str, made: Any, program: Any) -> dict[str, float]:
         figures["cycles_M"] = total / 1e6
         figures |= {f"{part}_%": 100 * parts[part] / total for part in _PARTS if part in parts and len(parts) > 1}
     if total and of.cycle:
-        named = sum(cost.cycles * cost.times for cost in found if cost.operation.endswith("dot_general"))
-        figures["products_%"] = 100 * named / total
+        spent = [(cost, 100 * cost.cycles * cost.times / total) for cost in found]
+        figures["products_%"] = sum(share for cost, share in spent if cost.operation.endswith("dot_general"))
+        figures["small_%"] = sum(share for cost, share in spent if cost.cycles < _SMALL)
         figures["ms"] = 1e3 * total * of.cycle / of.peak
         figures["share_of_peak_%"] = 100 * made.operations / (total * of.cycle)
         figures["rows_per_second"] = made.number * of.peak / (total * of.cycle)

@@ -147,8 +147,5 @@ def _turns(computations: dict[str, list[re.Match[str]]], rest: str) -> int | Non
 
 def _bytes(shape: str) -> int:
     """Bytes of the arrays of a result."""
-    total = 0
-    for kind, dimensions in _ARRAY.findall(shape):
-        bits = _BITS.get(kind) or int(re.sub(r"\D", "", kind))
-        total += math.prod(int(n) for n in dimensions.split(",") if n) * bits // 8
-    return total
+    arrays = ((_BITS.get(kind) or int(re.sub(r"\D", "", kind)), sizes) for kind, sizes in _ARRAY.findall(shape))
+    return sum(math.prod(int(n) for n in sizes.split(",") if n) * bits // 8 for bits, sizes in arrays)
