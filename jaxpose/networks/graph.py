@@ -91,7 +91,7 @@ class JointAttention(nn.Module):
             raise ValueError(f"attention needs a width divisible by {self.num_heads} heads, got {width}")
         split = (*x.shape[:-1], self.num_heads, width // self.num_heads)
         q, k, v = (dense(width, name)(x).reshape(split) for name in ("query", "key", "value"))
-        if jax.default_backend() == "tpu" and x.ndim > 2 and not train:
+        if jax.default_backend() == "tpu" and x.shape[1:-1] not in ((), (1,)) and not train:
             # [heads, d, J, N], poses last: products so small fill little of its tiles, but in training, pose by pose
             q, k, v = (values.reshape(len(x), -1, *split[-2:]).transpose(2, 3, 0, 1) for values in (q, k, v))
             weights = jax.nn.softmax((q[:, :, None] * k[:, :, :, None]).sum(1) / np.sqrt(split[-1]), axis=1)
