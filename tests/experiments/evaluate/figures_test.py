@@ -179,16 +179,16 @@ def test_figures_of_clips():
     truth = RNG.normal(0, 0.3, (1, 4, 17, 3))
     truth -= truth[:, :, :1]
     off = np.zeros((2, 1, 4, 17, 3))
-    off[0, ..., 1:, 0] = np.array([0.1, 0.1, 0.1, 0.1])[:, None]
-    off[1, ..., 1:, 0] = np.array([0.0, 0.0, 0.0, 0.2])[:, None]
+    off[0, ..., 1:, 0], off[1, :, 3, 1:, 0] = 0.1, 0.2
     clips = diffpose.Clips(None, None, None, truth, np.arange(4))
     radius = np.broadcast_to(np.where(np.arange(4) < 3, 0.06, 0.1)[:, None], (1, 4, 17))
     drawn = motions.Drawn(jnp.asarray(truth + off), jnp.asarray(radius))
     row = motions.row_of(drawn, clips, np.full(4, 100.0), 0)
-    assert row["best_motion_mm"] == pytest.approx(1000 * 0.05 * 16 / 17, rel=1e-4)
     assert row["holds"] == pytest.approx(0.75)  # the mean is 50 mm off, and 150 mm in the last frame
-    assert row["mean_mm"] == pytest.approx(1000 * 0.075 * 16 / 17, rel=1e-4)
-    assert row["ratio"][0] == pytest.approx(0.75 * 16 / 17, rel=1e-4)
+    assert (row["best_motion_mm"], row["mean_mm"], row["ratio"][0]) == pytest.approx((800 / 17, 1200 / 17, 12 / 17), rel=1e-4)
+    twice = diffpose.Clips(None, None, None, np.tile(truth, (2, 1, 1, 1)), np.arange(8))
+    row = diffpose.figures(jnp.asarray(twice.truth + off[1] * np.reshape([1, -1], (2, 1, 1, 1, 1))), twice, np.full(8, 100.0), 0)
+    assert (row["acceleration_mm"], row["acceleration_single_mm"]) == pytest.approx((0, 1600 / 17), abs=0.01)
 
 
 def test_aggregates_are_scored_about_the_root_and_in_place():
