@@ -19,7 +19,7 @@ MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 9, 4, 2
 MOST_LINES_AND_FILES = {
     ".": (1617, 10),
     "app": (275, 3),
-    "app/commands": (5646, 30),
+    "app/commands": (5661, 30),
     "app/detect": (1254, 9),
     "app/to_onnx": (562, 3),
     "app/viz": (1693, 7),
@@ -28,16 +28,16 @@ MOST_LINES_AND_FILES = {
     "evaluation": (1436, 10),
     "examples": (1259, 10),
     "fitting": (1485, 11),
-    "geometry": (2342, 15),
+    "geometry": (2363, 15),
     "io": (5882, 31),
     "networks": (1187, 9),
     "originals": (2726, 24),
     "runtime": (239, 4),
     "spaces": (577, 6),
-    "tasks": (4838, 27),
+    "tasks": (4881, 27),
     "training": (1460, 10),
 }
-MOST_LINES_IN_ALL = {"experiments": 13842, "tests": 36865}
+MOST_LINES_IN_ALL = {"experiments": 13846, "tests": 36929}
 MAX_BYTES = 9_000_000
 
 

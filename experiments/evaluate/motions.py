@@ -6,6 +6,7 @@
 error of the mean pose over that of `against`, frame by frame, with the 95 % interval of a paired bootstrap over clips.
 best_of_* choose by the truth, for each frame; best_motion_mm chooses one hypothesis for a whole clip.
 
+frame by frame, filtered    hypotheses of `against`, with one noise in all frames, without and with the low-pass filter
 gap    15 frames of every 60 are hidden: error there, and of the same frames when they are seen
 live   blocks of 5 frames, each drawn once, with three steps
 
@@ -28,12 +29,11 @@ from experiments.options import option
 from jaxpose import model as released
 from jaxpose.base import Array, Camera, Hypotheses
 from jaxpose.evaluation import metrics
-from jaxpose.tasks.lift import lift
+from jaxpose.tasks.lift_video import TRAINED_FPS, lift_video
 from jaxpose.tasks.stream import Stream, start_stream, step_stream
 
 _BLOCK = 5  # frames that a stream waits for
 _HIDDEN, _EVERY = 15, 60
-VIDEO_FPS = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +48,12 @@ class Options(harness.Options):
 def motions(model: released.Model, options: Options) -> Iterator[Item]:
     """Frame by frame, as motions, with a gap, live."""
     clips, other = video_clips(options.bench, options.stride), released.load(options.against)
-    single = drawn(other, clips, options)
+    single = drawn(other, clips, options, functools.partial(of_clip, cutoff=0))
     base = joint_errors(single.samples.mean(0), clips)
     privileges = f"2D detected, intrinsics; {bench.NO_DEPTH}; best_of_* and best_motion choose by the truth"
     yield Table(f"{base.size} frames of {len(clips.truth)} clips; mm", privileges, bench.tuned(model))
     yield Row(f"{options.against}, frame by frame", row_of(single, clips, base, options.seed))
+    yield Row(f"{options.against}, filtered", row_of(drawn(other, clips, options), clips, base, options.seed))
     whole = drawn(model, clips, options)
     yield Row("motions", row_of(whole, clips, base, options.seed))
     yield Row("live", row_of(drawn(model, clips, options, live), clips, base, options.seed))
@@ -64,10 +65,12 @@ def motions(model: released.Model, options: Options) -> Iterator[Item]:
     yield Row("gap", {"hidden_mm": float(found), "seen_mm": float(seen), "ratio": float(found / seen)})
 
 
-def found(num: int, key: Array, model: released.Model, keypoints: Array, sure: Array, K: Array) -> Hypotheses:
-    """Hypotheses of a clip, as `lift_video` draws them: of single frames with one noise in all frames."""
-    numbers = None if model.spec.network.window else jnp.zeros(len(sure), int)
-    return lift(key, model, keypoints, sure, camera=Camera(K), num_hypotheses=num, numbers=numbers)
+def of_clip(
+    num: int, key: Array, model: released.Model, keypoints: Array, sure: Array, K: Array, cutoff: float | None = None
+) -> Hypotheses:
+    """Hypotheses of a clip, as `lift_video` draws them."""
+    how: dict[str, Any] = {"camera": Camera(K), "fps": TRAINED_FPS, "num_hypotheses": num, "cutoff": cutoff}
+    return lift_video(key, model, keypoints, sure, **how)
 
 
 class Drawn(NamedTuple):
@@ -81,7 +84,7 @@ def drawn(
     model: released.Model, clips: Clips, options: Options, how: Callable[..., Hypotheses | Drawn] | None = None
 ) -> Drawn:
     """What a model draws of all clips."""
-    run = jax.jit(functools.partial(how or found, options.hypotheses))
+    run = functools.partial(how or of_clip, options.hypotheses)
     key = jax.random.key(options.seed)
     inputs = zip(*(map(jnp.asarray, x) for x in clips[:3]), strict=True)
     return together([run(key, model, *x) for x in inputs])
@@ -92,6 +95,7 @@ def together(of_clips: Sequence[Hypotheses | Drawn]) -> Drawn:
     return Drawn(jnp.stack([x.samples for x in of_clips], 1), jnp.stack([x.radius_90 for x in of_clips]))
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def live(num: int, key: Array, model: released.Model, keypoints: Array, sure: Array, K: Array) -> Drawn:
     """Blocks of frames, one after the other; the last is filled up with the last frame."""
     frames, joints = sure.shape

@@ -4,6 +4,7 @@
     piece     frames of one video with consecutive numbers; a gap in them, or another video, starts the next piece
     tile      windows that cover every piece; one output counts for each frame, however windows overlap
     people    rows of each person in the order of their frames
+    low_pass  values over frames without what is faster than a frequency
 
 A piece of n frames and windows of length F, side by side: ceil(n / F) windows, the last of which is shifted back to end
 with the piece. The published code scores all of that window, so the frames that it shares with the one before count
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+
+_LONGEST_GAP = 0.25  # seconds that a filter crosses
 
 
 class Timeline(NamedTuple):
@@ -51,6 +54,24 @@ def between(values: np.ndarray, at: np.ndarray) -> np.ndarray:
     low, last = np.asarray(at).astype(int), len(values) - 1
     share = (at - low).reshape(-1, *[1] * (values.ndim - 1))
     return np.where(share > 0, (1 - share) * values[low] + share * values[np.minimum(low + 1, last)], values[low])
+
+
+def low_pass(values: np.ndarray, frame: np.ndarray, fps: float, cutoff: float) -> np.ndarray:
+    """Values [F, ...] at frames [F], rising, of `fps`, without what is faster than `cutoff` Hz, below fps / 2.
+
+    A Butterworth filter of the second order, forwards and backwards, without delay (Winter, Biomechanics and Motor
+    Control of Human Movement, 2009, chapter 3). Straight lines fill gaps of up to 0.25 s; longer ones end a motion.
+    """
+    from scipy import signal
+
+    sections, filtered = signal.butter(2, cutoff, fs=fps, output="sos"), np.array(values)
+    more = int(3 * fps / cutoff) + 1  # frames beyond each end, point reflections, in which the filter settles
+    for part in np.split(np.arange(len(frame)), np.flatnonzero(np.diff(frame) > _LONGEST_GAP * fps) + 1):
+        at = frame[part] - frame[part[0]]
+        grid = between(values[part], np.interp(np.arange(at[-1] + 1), at, np.arange(len(at))))
+        longer = np.pad(grid, [(more, more)] + [(0, 0)] * (grid.ndim - 1), "reflect", reflect_type="odd")
+        filtered[part] = signal.sosfiltfilt(sections, longer, axis=0, padlen=0)[more + at]
+    return filtered
 
 
 class Windows(NamedTuple):

@@ -7,7 +7,8 @@ number there. Where a number is missing (the person was not seen) windows end: n
 
 A group is some windows of one person and the frames they need. All groups of a person share a key, and so the noise
 that makes hypothesis h: it is the same motion from the first group to the last. So it is with a model of single frames:
-the noise of hypothesis h is the same in all frames of a person, and it moves as smoothly as what is seen.
+the noise of hypothesis h is the same in all frames of a person, and it moves as smoothly as what is seen. Detections
+jitter, so a low-pass filter follows where the rate is known.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -20,14 +21,17 @@ import numpy as np
 from jaxpose.base import ROW_AXIS, Array, Camera, Hypotheses, Key, Numbers
 from jaxpose.compiled import check_shape
 from jaxpose.diffusion.mixture import Mixture
-from jaxpose.geometry.windows import Windows, rows_of_people, tile, timeline
+from jaxpose.geometry.windows import Windows, low_pass, rows_of_people, tile, timeline
 from jaxpose.model import Model, needs
 from jaxpose.tasks.blocks import Block, Drawn, Track, even, gather, result_of
 from jaxpose.tasks.lift import check_detections, lift
+from jaxpose.tasks.samplers import Sampler
 from jaxpose.tasks.typicality import judged
 
 TRAINED_FPS = 30
 _MOST_FRAMES = 256  # of a motion drawn together
+CUTOFF = 6.0  # Hz, usual for human movement: the default of Pose2Sim and Sports2D
+_SLOWEST = 0.1  # Hz
 _MOST_WINDOWS = 8  # in a group: of F = 81, 270 frames, of which the next group needs 54 again
 
 
@@ -43,13 +47,16 @@ def lift_video(
     person: Numbers | None = None,
     fps: float | None = None,
     num_hypotheses: int = 200,
+    cutoff: float | None = None,
     **options: Any,
 ) -> Hypotheses:
     """Lift the detections of a clip: many people, any frame rate, with gaps; rows in any order.
 
     keypoints:  [N, J, 2] pixels, confidence [N, J], camera: as in `lift`.
     frame:      [N] numbers of the frames; None: 0 to N - 1. person: [N] numbers of the people; None: one person.
-    fps:        frames per second of the numbers; None: 30.
+    fps:        frames per second of the numbers; None: 30, and rows that need not be a motion.
+    cutoff:     Hz of a low-pass filter over the poses of each person (`geometry.windows.low_pass`), where the rate is
+                known; 0: none; None: 6 for models of single frames, none for others.
     options:    `sampler`, `height`, `up`, `evidence`, `keypoint_mixture`, `num_components` and `depth` of `lift`.
     """
     check_detections(model, keypoints, confidence, camera)
@@ -60,7 +67,7 @@ def lift_video(
     check_shape("frame", frame, (num,))
     check_shape("person", person, (num,))
     seen = Seen(np.asarray(keypoints, np.float32), sure, camera, frame, person, fps, options.pop("evidence", None))
-    drawn = result_of(lifting(key, model, seen, num_hypotheses=num_hypotheses, **options))
+    drawn = result_of(lifting(key, model, seen, num_hypotheses=num_hypotheses, cutoff=cutoff, **options))
     fields: dict[str, Any] = {name: jnp.asarray(value) for name, value in drawn.items()}
     return judged(model, Hypotheses(**fields))
 
@@ -93,6 +100,7 @@ def lifting(
     *,
     up: np.ndarray | None = None,
     keypoint_mixture: Mixture | None = None,
+    cutoff: float | None = None,
     path: bool = False,
     watch: Callable[[Block], None] = lambda _: None,
     **options: Any,
@@ -106,8 +114,7 @@ def lifting(
     def work(key: Key, block: Block, return_path: bool) -> Any:
         watch(block)
         track, how = block.track, options | {"return_path": return_path}
-        rows = block.rows if track is None else track.rows
-        xy, confidence, camera = seen.observed(rows)
+        xy, confidence, camera = seen.observed(rows := block.rows if track is None else track.rows)
         how["up"] = None if up is None else jnp.asarray(np.asarray(up)[rows] if np.ndim(up) == 2 else up)
         how["evidence"] = None if seen.evidence is None else np.asarray(seen.evidence)[rows]
         if track is not None:
@@ -121,9 +128,45 @@ def lifting(
             return lift(of_clip, model, xy, confidence, camera=camera, numbers=who[rows], **how)
         return lift(key, model, xy, confidence, camera=camera, **how)
 
+    hertz = cutoff_of(model, seen.frame, seen.fps, cutoff)
     of_clip, who = key, np.unique(seen.person, return_inverse=True)[1].astype(np.int32)
     blocks = blocks_for(model, seen.frame, seen.person, seen.fps)
-    return (yield from gather(work, blocks, len(seen.xy), key, path=path))
+    drawn = yield from gather(work, blocks, len(seen.xy), key, path=path)
+    return low_passed(drawn, seen, hertz, model, options.get("sampler"))
+
+
+def cutoff_of(model: Model, frame: np.ndarray, fps: float | None, cutoff: float | None) -> float:
+    """Cutoff in Hz of the low-pass filter of a clip, 0 for none; ValueError where its frames cannot have it."""
+    half = (timeline(frame, fps).fps or 0.0) / 2
+    if cutoff is None:
+        return CUTOFF if half > CUTOFF and model.spec.network.window is None else 0.0
+    if cutoff and not _SLOWEST <= cutoff < half:
+        legal = (
+            f"or {_SLOWEST} Hz to less than {half:g}, half the rate of the frames" if half else "without a frame rate"
+        )
+        raise ValueError(f"cutoff: must be 0 {legal}; got {cutoff:g}")
+    return cutoff
+
+
+def low_passed(drawn: Drawn, seen: Seen, cutoff: float, model: Model, sampler: Sampler | None) -> Drawn:
+    """The samples of each person after the filter, and what `draw.spread` makes of them; roots stay as they are."""
+    number, _, rate = timeline(seen.frame, seen.fps)
+    if not cutoff or rate is None:
+        return drawn
+    samples = drawn["samples"].copy()
+    for _, rows in rows_of_people(seen.person, number):
+        if (np.diff(number[rows]) > 0).all():  # a frame that comes twice is no motion
+            for motion in samples:
+                motion[rows] = low_pass(motion[rows], number[rows], rate, cutoff)
+    mean = samples.mean(0)
+    away = samples - mean
+    covariance = np.einsum("hnjk,hnjl->njkl", away, away) / max(len(samples) - 1, 1)
+    radius = np.quantile(np.linalg.norm(away, axis=-1), 0.9, axis=0).astype(np.float32)
+    recalibration = model.recalibration.get("lift")
+    if recalibration is not None and (sampler is None or sampler.calibrated):
+        covariance = covariance * np.asarray(recalibration.covariance)[:, None, None]
+        radius = radius * np.asarray(recalibration.radius)
+    return drawn | {"samples": samples, "mean": mean, "covariance": covariance, "radius_90": radius}
 
 
 def blocks_for(

@@ -1,8 +1,9 @@
 """Windows of video: every frame counts once, in its own video and in the order of time; known windows written out."""
 
 import numpy as np
+import pytest
 
-from jaxpose.geometry.windows import piece_ends, rows_of_people, tile, timeline
+from jaxpose.geometry.windows import low_pass, piece_ends, rows_of_people, tile, timeline
 
 
 def film(rng):
@@ -92,3 +93,25 @@ def test_ends_of_pieces_are_those_of_runs_of_frames():
 def test_rows_of_people_are_in_the_order_of_frames():
     people = {who: rows.tolist() for who, rows in rows_of_people(np.array([7, 2, 7, 2]), np.array([5, 1, 3, 4]))}
     assert people == {2: [1, 3], 7: [2, 0]}
+
+
+@pytest.mark.parametrize("hertz", [0.5, 3, 6, 9])
+def test_the_low_pass_filter_has_the_gain_of_its_closed_form(hertz):
+    """1 / (1 + (tan(pi f / fps) / tan(pi c / fps))^4), squared for both ways, and no delay."""
+    fps, cutoff, frame = 30.0, 6.0, np.arange(3000)
+    wave = np.cos(2 * np.pi * hertz * frame / fps)[:, None]
+    gain = 1 / (1 + (np.tan(np.pi * hertz / fps) / np.tan(np.pi * cutoff / fps)) ** 4)
+    found = low_pass(wave, frame, fps, cutoff)[200:-200]
+    np.testing.assert_allclose(found, gain * wave[200:-200], atol=1e-3)
+
+
+def test_the_low_pass_filter_crosses_short_gaps_alone():
+    """A straight line is kept everywhere; what lies beyond half a second without frames has no effect."""
+    frame = np.r_[0:20, 24:50, 70:73, 90:91]
+    line = np.stack([0.1 * frame, 5 - frame], -1)
+    np.testing.assert_allclose(low_pass(line, frame, 30.0, 6.0), line, atol=1e-5)
+    noisy = line + np.random.default_rng(0).normal(size=line.shape)
+    moved = noisy + 100.0 * (frame >= 70)[:, None]
+    before = frame < 70
+    np.testing.assert_array_equal(low_pass(noisy, frame, 30.0, 6.0)[before], low_pass(moved, frame, 30.0, 6.0)[before])
+    assert np.abs(low_pass(noisy, frame, 30.0, 6.0) - noisy)[20:46].max() > 0.5

@@ -1,17 +1,20 @@
 """What a model of video or of motions draws together: each row answered once, gaps drawn, long motions gone on from."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.signal
 from small_models import clip_poses, write_joint_model
 
 import jaxpose
 from jaxpose.base import Camera, Hypotheses
 from jaxpose.geometry.camera import project
 from jaxpose.tasks.blocks import Track, even, gather, result_of
+from jaxpose.tasks.draw import spread
 from jaxpose.tasks.lift_video import Timing, drawn_between, groups, timing, tracks
 
 LENGTH = 32
@@ -160,3 +163,37 @@ def test_a_hypothesis_of_a_person_has_one_noise_in_all_frames(tmp_path):
     np.testing.assert_allclose(still[:, :33], np.repeat(still[:, :1], 33, 1), atol=1e-4)
     np.testing.assert_allclose(still[:, 33:], np.repeat(still[:, 33:34], 33, 1), atol=1e-4)
     assert np.abs(still[:, 0] - still[:, 33]).max() > 1e-2
+
+
+def test_poses_of_a_known_rate_are_filtered_person_by_person(tmp_path):
+    """As scipy filters the raw samples of each person; numpy's moments of them; without a rate nothing is filtered."""
+    model = jaxpose.load(write_joint_model(tmp_path))
+    camera = Camera(jnp.array([1000.0, 1000.0, 500.0, 400.0]))
+    xy = np.asarray(project(camera.intrinsics, jnp.asarray(np.tile(clip_poses(), (20, 1, 1)))))
+    frame, person = np.arange(60) // 2, np.arange(60) % 2
+    lift = partial(jaxpose.lift_video, jax.random.key(5), model, xy, camera=camera, num_hypotheses=4, person=person)
+    raw, found = lift(frame=frame, fps=30.0, cutoff=0), lift(frame=frame, fps=30.0)
+    np.testing.assert_array_equal(lift(frame=frame).samples, raw.samples)
+    np.testing.assert_array_equal(lift(frame=frame, fps=12.0).samples, raw.samples)  # 6 Hz is half the rate
+    sections = scipy.signal.butter(2, 6, fs=30, output="sos")
+    for who in (0, 1):
+        expected = scipy.signal.sosfiltfilt(sections, np.asarray(raw.samples)[:, who::2], axis=1, padlen=9)
+        np.testing.assert_allclose(found.samples[:, who::2], expected, atol=1e-3)  # of another padding
+    samples = np.asarray(found.samples, np.float64)
+    mean, covariance, radius, _ = spread(found.samples)
+    np.testing.assert_allclose(found.mean, samples.mean(0), atol=1e-6)
+    for ours, theirs in ((found.mean, mean), (found.covariance, covariance), (found.radius_90, radius)):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    np.testing.assert_array_equal(found.root, raw.root)
+    double = lift(frame=frame // 2, fps=30.0)  # each frame twice: no motion
+    np.testing.assert_array_equal(double.samples, raw.samples)
+
+
+@pytest.mark.parametrize(
+    ("fps", "cutoff", "legal"),
+    [(30.0, 15.0, "less than 15"), (30.0, 0.01, "0.1 Hz"), (30.0, -1.0, "0.1 Hz"), (None, 6.0, "0 without")],
+)
+def test_a_cutoff_is_below_half_a_known_rate(tmp_path, fps, cutoff, legal):
+    model = jaxpose.load(write_joint_model(tmp_path))
+    with pytest.raises(ValueError, match=f"cutoff: .*{legal}.*got {cutoff:g}"):
+        jaxpose.lift_video(0, model, np.ones((3, 17, 2)), camera=Camera(np.ones(4)), fps=fps, cutoff=cutoff)

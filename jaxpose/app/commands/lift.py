@@ -34,7 +34,7 @@ from jaxpose.spaces.person import place
 from jaxpose.tasks.blocks import Block, Drawn, even, result_of
 from jaxpose.tasks.draw import spread
 from jaxpose.tasks.lift import stature
-from jaxpose.tasks.lift_video import blocks_for, lifting, timing
+from jaxpose.tasks.lift_video import blocks_for, cutoff_of, lifting, timing
 from jaxpose.tasks.samplers import sampler_of
 from jaxpose.tasks.score import lifted_log_density
 from jaxpose.tasks.verdict import doubtful_sides
@@ -75,11 +75,14 @@ def lift(options: Lift, name: str) -> Generator[str, None, Outcome]:
     data = yield from worlds.on_path(data, options.world)
     lifted, spent = yield from lift_all(model, data, options)
     if options.smooth:
-        yield "--smooth has no effect any more: each hypothesis of a person is one motion without it"
+        yield "--smooth has no effect any more: each hypothesis of a person is one motion, filtered by --cutoff"
     lifted |= calibration.applied(options.calibrated, lifted, model.skeleton)
     lifted |= one_pose(model, data, lifted, options.aggregate, output.seed)
     world = yield from worlds.followed(data, lifted, model.skeleton, options.world, output.seed)
-    return outcome(options, model, spent, data, lifted, {"aggregate": options.aggregate}, world=world)
+    more: dict[str, Any] = {"aggregate": options.aggregate}
+    if not _by_recipe_alone(model):
+        more["cutoff_hz"] = cutoff_of(model, data.source.frame, data.source.fps, options.cutoff)
+    return outcome(options, model, spent, data, lifted, more, world=world)
 
 
 def _by_recipe_alone(model: Model) -> bool:
@@ -116,6 +119,9 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
         words = ", ".join(f"{x:.2f}" for x in np.atleast_2d(up)[0])
         yield f"the model is told the vertical: up is ({words}) in camera axes{' of the first row' * (up.ndim - 1)}"
     yield from _rate(model, data)
+    cutoff = cutoff_of(model, data.source.frame, data.source.fps, options.cutoff)
+    if cutoff:
+        yield f"poses have a low-pass filter of {cutoff:g} Hz over time (--cutoff 0: none)"
     states = sampler.network_calls(model) + 1 if sampling.path else 0
     drawing = lifting(
         jax.random.key(options.output.seed),
@@ -124,6 +130,7 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
         num_hypotheses=options.num_hypotheses,
         sampler=sampler,
         height=options.height,
+        cutoff=cutoff,
         up=up,
         keypoint_mixture=mixture,
         num_components=components,
@@ -164,6 +171,7 @@ def _by_recipe(model: Model, data: Detections, options: Lift) -> Generator[str, 
     """Lift by DiffPose's own recipe. ValueError for a flag or input that the model cannot take."""
     name = model.spec.name
     refuse(options.sampling, f"means nothing to {name!r}, DiffPose's own checkpoint with its own few steps")
+    refuse(options, f"means nothing to {name!r}", "cutoff")
     hidden = np.argwhere(data.confidence == 0)
     if len(hidden):
         row, joint = hidden[0]

@@ -62,8 +62,9 @@ class Lift:
     depth: Literal["encoder", "ensemble", "histogram"] | None = None
     """DiffPose: where the start's x, y, z come from, its encoder (default), the encoder on many draws of the keypoints,
     or statistics of the training poses"""
+    cutoff: v.Cutoff = None
     smooth: bool = False
-    """deprecated, without an effect: each hypothesis of a person is one motion"""
+    """deprecated, without an effect: see --cutoff"""
     aggregate: Aggregate = "reprojection"
     """the one pose that pictures show of many hypotheses, written as `pose` and `pose_root`: the mean weighted by
     agreement with the keypoints (default) or by likelihood (slow), or an aggregate without weights"""

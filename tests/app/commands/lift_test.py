@@ -19,7 +19,7 @@ CLIP = ASSETS / "demo_clip.npz"
 
 def test_blocks_and_samplers_are_those_of_the_python_function(run, model_file, tmp_path, capsys):
     """90 detections: a block of 64, and one of 26 that is filled with its last row."""
-    run("lift", CLIP, "--out", tmp_path, "--sampler", "mean_flow", "--seed", 5)
+    run("lift", CLIP, "--out", tmp_path, "--sampler", "mean_flow", "--seed", 5, "--cutoff", 0)
     with np.load(tmp_path / "demo_clip.npz") as z:
         found = {name: z[name] for name in z.files}
     assert json.loads((tmp_path / "demo_clip.json").read_text())["sampler"] == "mean_flow"

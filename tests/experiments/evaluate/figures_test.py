@@ -185,9 +185,13 @@ def test_figures_of_clips():
     drawn = motions.Drawn(jnp.asarray(truth + off), jnp.asarray(radius))
     row = motions.row_of(drawn, clips, np.full(4, 100.0), 0)
     assert row["holds"] == pytest.approx(0.75)  # the mean is 50 mm off, and 150 mm in the last frame
-    assert (row["best_motion_mm"], row["mean_mm"], row["ratio"][0]) == pytest.approx((800 / 17, 1200 / 17, 12 / 17), rel=1e-4)
+    assert (row["best_motion_mm"], row["mean_mm"], row["ratio"][0]) == pytest.approx(
+        (800 / 17, 1200 / 17, 12 / 17), rel=1e-4
+    )
     twice = diffpose.Clips(None, None, None, np.tile(truth, (2, 1, 1, 1)), np.arange(8))
-    row = diffpose.figures(jnp.asarray(twice.truth + off[1] * np.reshape([1, -1], (2, 1, 1, 1, 1))), twice, np.full(8, 100.0), 0)
+    row = diffpose.figures(
+        jnp.asarray(twice.truth + off[1] * np.reshape([1, -1], (2, 1, 1, 1, 1))), twice, np.full(8, 100.0), 0
+    )
     assert (row["acceleration_mm"], row["acceleration_single_mm"]) == pytest.approx((0, 1600 / 17), abs=0.01)
 
 
