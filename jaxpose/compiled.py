@@ -37,7 +37,7 @@ _RANGES = {
     **{"frame": (-(2**53), 2**53), "person": (-(2**53), 2**53), "seconds": (-1e12, 1e12), "max_gap": (0, 1e9)},
     **{"first": (-1e3, 1e3), "second": (-1e3, 1e3), "weight": (0, 1e9), "distortion": (-1e3, 1e3)},
     **dict.fromkeys(("start_pose", "global_orient", "betas"), (-1e3, 1e3)),
-    **{"learning_rate": (0, 1e3), "tolerance": (0, 1e9), "transl": (-1e9, 1e9)},
+    **{"learning_rate": (0, 1e3), "tolerance": (0, 1e9), "transl": (-1e9, 1e9), "cutoff": (0, 1e6)},
     **dict.fromkeys(("prior_weight", "prior_start", "shape_weight"), (0, 1e9)),
     **{"intrinsics": (-1e7, 1e7), "R_cam_world": (-2, 2), "t_cam": (-1e9, 1e9), "root": (-1e6, 1e6)},
 }

@@ -19,7 +19,7 @@ MOST_LONG, MOST_OF_MANY_PARAMETERS, MOST_UNDOCUMENTED = 9, 4, 2
 MOST_LINES_AND_FILES = {
     ".": (1617, 10),
     "app": (275, 3),
-    "app/commands": (5661, 30),
+    "app/commands": (5659, 30),
     "app/detect": (1254, 9),
     "app/to_onnx": (562, 3),
     "app/viz": (1693, 7),
@@ -34,7 +34,7 @@ MOST_LINES_AND_FILES = {
     "originals": (2726, 24),
     "runtime": (239, 4),
     "spaces": (577, 6),
-    "tasks": (4881, 27),
+    "tasks": (4880, 27),
     "training": (1460, 10),
 }
 MOST_LINES_IN_ALL = {"experiments": 13846, "tests": 36929}

@@ -32,7 +32,7 @@ NO_DEPTH = "root depth is not given"
 # What was chosen on the validation subjects, by model (jaxpose/assets/*.md)
 _STRAIGHT = (
     "the weight of straight knees in training and the mirror image after a look at val_frames and out_frames; one "
-    "noise for a clip after a look at val_video and UI-PRMD"
+    "noise and the low-pass filter of a clip after a look at val_video and UI-PRMD"
 )
 _TUNED = {
     "pose17": "mask rates, loss and number of steps of pose17 on these validation people (docs/generalisation.md); "

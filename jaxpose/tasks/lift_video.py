@@ -30,8 +30,8 @@ from jaxpose.tasks.typicality import judged
 
 TRAINED_FPS = 30
 _MOST_FRAMES = 256  # of a motion drawn together
-CUTOFF = 6.0  # Hz, usual for human movement: the default of Pose2Sim and Sports2D
-_SLOWEST = 0.1  # Hz
+CUTOFF = 6.0  # Hz, usual for human movement: Pose2Sim and Sports2D have it in the files of options that they bring
+_SLOWEST = 1e-3  # cutoff, of the rate of the frames: a slower filter needs seconds beyond each end by the thousand
 _MOST_WINDOWS = 8  # in a group: of F = 81, 270 frames, of which the next group needs 54 again
 
 
@@ -66,6 +66,7 @@ def lift_video(
     person = np.zeros(num, np.int64) if person is None else np.asarray(person)
     check_shape("frame", frame, (num,))
     check_shape("person", person, (num,))
+    check_shape("cutoff", 0.0 if cutoff is None else cutoff, ())
     seen = Seen(np.asarray(keypoints, np.float32), sure, camera, frame, person, fps, options.pop("evidence", None))
     drawn = result_of(lifting(key, model, seen, num_hypotheses=num_hypotheses, cutoff=cutoff, **options))
     fields: dict[str, Any] = {name: jnp.asarray(value) for name, value in drawn.items()}
@@ -137,14 +138,12 @@ def lifting(
 
 def cutoff_of(model: Model, frame: np.ndarray, fps: float | None, cutoff: float | None) -> float:
     """Cutoff in Hz of the low-pass filter of a clip, 0 for none; ValueError where its frames cannot have it."""
-    half = (timeline(frame, fps).fps or 0.0) / 2
+    rate = timeline(frame, fps).fps or 0.0
     if cutoff is None:
-        return CUTOFF if half > CUTOFF and model.spec.network.window is None else 0.0
-    if cutoff and not _SLOWEST <= cutoff < half:
-        legal = (
-            f"or {_SLOWEST} Hz to less than {half:g}, half the rate of the frames" if half else "without a frame rate"
-        )
-        raise ValueError(f"cutoff: must be 0 {legal}; got {cutoff:g}")
+        return CUTOFF if _SLOWEST * rate <= CUTOFF < rate / 2 and model.spec.network.window is None else 0.0
+    if cutoff and not _SLOWEST * rate <= cutoff < rate / 2:
+        legal = f"0, or from {_SLOWEST * rate:g} Hz to less than {rate / 2:g} Hz, half the rate of the frames"
+        raise ValueError(f"cutoff: must be {legal if rate else '0 where the frame rate is not known'}; got {cutoff:g}")
     return cutoff
 
 
@@ -158,7 +157,7 @@ def low_passed(drawn: Drawn, seen: Seen, cutoff: float, model: Model, sampler: S
         if (np.diff(number[rows]) > 0).all():  # a frame that comes twice is no motion
             for motion in samples:
                 motion[rows] = low_pass(motion[rows], number[rows], rate, cutoff)
-    mean = samples.mean(0)
+    mean = samples.mean(0)  # in numpy: a program for each number of frames and of hypotheses would stay in memory
     away = samples - mean
     covariance = np.einsum("hnjk,hnjl->njkl", away, away) / max(len(samples) - 1, 1)
     radius = np.quantile(np.linalg.norm(away, axis=-1), 0.9, axis=0).astype(np.float32)

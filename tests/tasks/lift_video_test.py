@@ -166,7 +166,7 @@ def test_a_hypothesis_of_a_person_has_one_noise_in_all_frames(tmp_path):
 
 
 def test_poses_of_a_known_rate_are_filtered_person_by_person(tmp_path):
-    """As scipy filters the raw samples of each person; numpy's moments of them; without a rate nothing is filtered."""
+    """As scipy filters the raw samples of each person; the summary is that of `draw`; without a rate all stay."""
     model = jaxpose.load(write_joint_model(tmp_path))
     camera = Camera(jnp.array([1000.0, 1000.0, 500.0, 400.0]))
     xy = np.asarray(project(camera.intrinsics, jnp.asarray(np.tile(clip_poses(), (20, 1, 1)))))
@@ -191,7 +191,7 @@ def test_poses_of_a_known_rate_are_filtered_person_by_person(tmp_path):
 
 @pytest.mark.parametrize(
     ("fps", "cutoff", "legal"),
-    [(30.0, 15.0, "less than 15"), (30.0, 0.01, "0.1 Hz"), (30.0, -1.0, "0.1 Hz"), (None, 6.0, "0 without")],
+    [(30.0, 15.0, "less than 15"), (30.0, 0.01, "0.03 Hz"), (30.0, -1.0, "0"), (None, 6.0, "0 where the frame rate")],
 )
 def test_a_cutoff_is_below_half_a_known_rate(tmp_path, fps, cutoff, legal):
     model = jaxpose.load(write_joint_model(tmp_path))

@@ -79,10 +79,7 @@ def lift(options: Lift, name: str) -> Generator[str, None, Outcome]:
     lifted |= calibration.applied(options.calibrated, lifted, model.skeleton)
     lifted |= one_pose(model, data, lifted, options.aggregate, output.seed)
     world = yield from worlds.followed(data, lifted, model.skeleton, options.world, output.seed)
-    more: dict[str, Any] = {"aggregate": options.aggregate}
-    if not _by_recipe_alone(model):
-        more["cutoff_hz"] = cutoff_of(model, data.source.frame, data.source.fps, options.cutoff)
-    return outcome(options, model, spent, data, lifted, more, world=world)
+    return outcome(options, model, spent, data, lifted, {"aggregate": options.aggregate}, world=world)
 
 
 def _by_recipe_alone(model: Model) -> bool:
@@ -119,8 +116,7 @@ def lift_all(model: Model, data: Detections, options: Lift) -> Generator[str, No
         words = ", ".join(f"{x:.2f}" for x in np.atleast_2d(up)[0])
         yield f"the model is told the vertical: up is ({words}) in camera axes{' of the first row' * (up.ndim - 1)}"
     yield from _rate(model, data)
-    cutoff = cutoff_of(model, data.source.frame, data.source.fps, options.cutoff)
-    if cutoff:
+    if cutoff := cutoff_of(model, data.source.frame, data.source.fps, options.cutoff):
         yield f"poses have a low-pass filter of {cutoff:g} Hz over time (--cutoff 0: none)"
     states = sampler.network_calls(model) + 1 if sampling.path else 0
     drawing = lifting(
@@ -282,11 +278,8 @@ def outcome(
     tag, more = (worlds.FRAME_TAG, {**more, "world": about}) if about else (tag, more)
     path = lifted.pop("path", None)
     scale = f"a body height of {options.height} m" if options.height else model.spec.scale
-    drawn: dict[str, Any] = {"network_calls": len(model.spec.indices), "sampler": "none"}
-    if not _by_recipe_alone(model):
-        drawn = report.sampled(model, options.sampling)
     summary = {
-        **{**more, **drawn, "num_detections": len(data.xy), "num_dropped": data.num_dropped},
+        **{**more, **_sampled(options, model, data), "num_detections": len(data.xy), "num_dropped": data.num_dropped},
         **{"num_hidden_joints": int((data.confidence == 0).sum()), "num_hypotheses": num},
         **{"frame_tag": tag, "scale": scale, "camera": data.camera},
         "spread_mm": report.spread_mm(lifted["covariance"], model.skeleton),
@@ -302,6 +295,14 @@ def outcome(
     shown: dict[str, Any] = {"path": path, "film": film, "floor": 0.0 if about else None}
     picture = Picture(model.skeleton, f"metres from {scale}; {data.camera}", _POSE_NAMES[options.aggregate], **shown)
     return Outcome(model, spent, len(data.xy) * num, arrays, summary, picture, doubts=doubts)
+
+
+def _sampled(options: Lift, model: Model, data: Detections) -> dict[str, Any]:
+    """Entries of the summary about how the poses were drawn and filtered."""
+    if _by_recipe_alone(model):
+        return {"network_calls": len(model.spec.indices), "sampler": "none"}
+    hertz = cutoff_of(model, data.source.frame, data.source.fps, options.cutoff)
+    return report.sampled(model, options.sampling) | {"cutoff_hz": hertz}
 
 
 def _doubts(data: Detections, lifted: Drawn, up: np.ndarray | None) -> dict[str, np.ndarray]:

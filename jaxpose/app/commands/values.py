@@ -160,10 +160,7 @@ Size = Annotated[
 Rate = Annotated[float, metavar("N"), within(1, 1000, "frames per second")]
 Fps = Annotated[Rate | None, text("frames per second of the input, where it does not say")]
 Cutoff = Annotated[
-    float | None,
-    metavar("HZ"),
-    within(0, 500, "Hz"),
-    text("low-pass filter of poses over time, where the frame rate is known; 0: none (6 of models of single frames)"),
+    float | None, metavar("HZ"), within(0, 500, "Hz"), text("low-pass filter of clips (6 with models of single frames)")
 ]
 Share = Annotated[float, metavar("C"), within(0, 1, "a confidence"), text("joints below are hidden (0.1)")]
 NoisePx = Annotated[float, metavar("PX"), within(0.1, 1000, "pixels")]
